@@ -1,0 +1,40 @@
+# Everything lives in the checkout: uv in .tools/, the locked environment in .venv/. Nothing global.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+
+.PHONY: help setup demo test check unit picture bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## install the locked environment into the checkout
+	@tools/setup.sh
+
+demo: setup ## from a plant to a claim in under three minutes, on this machine
+	@$(BIN)/ullage-plant demo $(DEMO)
+
+test: setup ## install what the tests need, check and run everything (under 10 minutes)
+	@tools/debian.sh mosquitto chromium fonts-noto-cjk
+	@$(MAKE) --no-print-directory check unit
+
+check: setup ## lint, format, types, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/pytest -q --doctest-modules --durations=10
+
+picture: setup ## the live page as docs/page.png, from a demo of its own (needs chromium)
+	@$(BIN)/ullage-plant demo --picture docs/page.png
+
+bench: setup ## detection figures; DATA=folder with the histories
+	$(BIN)/python tests/bench/detection.py $(DATA)
+
+lock: ## resolve the dependencies anew
+	@tools/setup.sh && tools/lock.sh --upgrade
+
+clean: ## remove what was installed and made
+	rm -rf .venv .tools .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""What crosses a wire: field buses in, sealed messages out. Nothing here decides anything."""

@@ -1,0 +1,136 @@
+"""Ed25519 keys: made where they are used, kept in files that nobody else can read, named by their hash."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from .errors import KeyFileError
+
+_PREFIX = "ed25519"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """32 raw bytes of an Ed25519 public key."""
+
+    raw: bytes
+
+    @property
+    def keyid(self) -> str:
+        """The first 32 hex digits of SHA-256 over the raw key."""
+        return hashlib.sha256(self.raw).hexdigest()[:32]
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def to_text(self) -> str:
+        """``ed25519:<base64>``, the one written form."""
+        return f"{_PREFIX}:{base64.b64encode(self.raw).decode()}"
+
+    @classmethod
+    def from_text(cls, text: str) -> PublicKey:
+        kind, _, body = text.strip().partition(":")
+        try:
+            raw = base64.b64decode(body, validate=True)
+        except binascii.Error as exc:
+            raise KeyFileError(f"public key is not base64: {exc}; expected 'ed25519:<44 characters>'") from exc
+        if kind != _PREFIX or len(raw) != 32:
+            raise KeyFileError("not a public key; expected 'ed25519:<44 characters>' as printed by `ullage-agent key`")
+        return cls(raw)
+
+    @classmethod
+    def from_file(cls, path: Path) -> PublicKey:
+        try:
+            return cls.from_text(path.read_text("utf-8")[:200])
+        except (OSError, UnicodeDecodeError) as exc:
+            raise KeyFileError(f"public key {path} cannot be read: {exc}; check the path in the configuration") from exc
+        except KeyFileError as exc:
+            raise KeyFileError(f"{path}: {exc}") from exc
+
+
+class SigningKey:
+    """An Ed25519 private key. Its bytes never appear in repr, logs or messages."""
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        self.public = PublicKey(raw)
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.public.keyid})"
+
+    @property
+    def keyid(self) -> str:
+        return self.public.keyid
+
+    def sign(self, message: bytes) -> bytes:
+        return self._private.sign(message)
+
+    @classmethod
+    def generate(cls) -> SigningKey:
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> SigningKey:
+        """A key from 32 given bytes, for golden tests."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    @classmethod
+    def from_file(cls, path: Path) -> SigningKey:
+        try:
+            mode = path.stat().st_mode
+            body = path.read_bytes()
+        except OSError as exc:
+            raise KeyFileError(f"key {path} cannot be read: {exc}; check the path and its owner") from exc
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise KeyFileError(f"key {path} can be read by others; run: chmod 600 {path}")
+        try:
+            key = serialization.load_pem_private_key(body, password=None)
+        except (ValueError, TypeError) as exc:
+            raise KeyFileError(f"key {path} is not an unencrypted PEM private key: {exc}") from exc
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyFileError(f"key {path} is not an Ed25519 key; remove it to have a new one made")
+        return cls(key)
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> SigningKey:
+        """The key in ``path``; made there (mode 0600, with its ``.pub`` beside it) when the file is missing."""
+        if path.exists():
+            return cls.from_file(path)
+        key = cls.generate()
+        pem = key._private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Written whole under another name and linked into place, so that a crash or a second process
+            # can leave neither half a key nor two.
+            part = path.with_name(f".{path.name}.{os.getpid()}")
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(pem)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(part, path)
+            except FileExistsError:
+                return cls.from_file(path)
+            finally:
+                part.unlink()
+            path.with_name(path.name + ".pub").write_text(key.public.to_text() + "\n", "utf-8")
+        except OSError as exc:
+            raise KeyFileError(f"key {path} cannot be made: {exc}; make the folder writable") from exc
+        return key
