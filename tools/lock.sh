@@ -1,8 +1,14 @@
 #!/bin/sh
-# Writes requirements.lock anew: every dependency of every member with its hashes, and no addresses.
+# Writes the locks anew: every dependency with its hashes, and no addresses. One for the workspace, one an image.
 set -eu
 cd "$(dirname "$0")/.."
+export_to() {
+    out=$1
+    shift
+    .tools/bin/uv export --quiet --format requirements.txt --no-emit-workspace --no-header --no-annotate "$@" >"$out"
+}
 .tools/bin/uv lock --quiet "$@"
-.tools/bin/uv export --quiet --format requirements.txt --all-packages --all-extras --all-groups --no-emit-workspace \
-    --no-header --no-annotate >requirements.lock
+export_to requirements.lock --all-packages --all-extras --all-groups
+export_to docker/agent.lock --package ullage-agent --extra opcua --no-default-groups
+export_to docker/scorer.lock --package ullage-scorer --no-default-groups
 rm -f uv.lock

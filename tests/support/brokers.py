@@ -18,6 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from ullage_plant.demo.processes import Child, Children, free_port, wait_for
 
+ACCESS_LIST = Path(__file__).parents[2] / "docker" / "mosquitto" / "acl"
+"""The access list that the images ship."""
+
 
 def need(program: str) -> str:
     """The program's path; without it the test is skipped, which CI counts as a failure."""
@@ -52,16 +55,9 @@ class Mosquitto:
             lines.append("allow_anonymous true")
         else:
             server = self.tls.issue(self.folder, "broker")
-            acl = self.folder / "acl"
-            acl.write_text(
-                "pattern write ullage/v1/%u/up\npattern read ullage/v1/%u/receipt\npattern read ullage/v1/%u/down\n"
-                "user scorer\ntopic read ullage/v1/+/up\n"
-                "topic write ullage/v1/+/receipt\ntopic write ullage/v1/+/down\n"
-            )
-            acl.chmod(0o600)
             lines += [
                 f"cafile {self.tls.ca}", f"certfile {server[0]}", f"keyfile {server[1]}",
-                "require_certificate true", "use_identity_as_username true", f"acl_file {acl}",
+                "require_certificate true", "use_identity_as_username true", f"acl_file {ACCESS_LIST}",
             ]  # fmt: skip
         config = self.folder / "mosquitto.conf"
         config.write_text("\n".join(lines) + "\n")
