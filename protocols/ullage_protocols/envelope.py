@@ -41,9 +41,15 @@ class Sealed:
         return self.payload
 
 
-def seal(payload: bytes, payload_type: str, key: SigningKey) -> bytes:
-    """The envelope's canonical bytes around ``payload``, signed by ``key``."""
-    return _write(Sealed(payload_type, payload, key.keyid, key.sign(_pae(payload_type, payload))))
+def seal(payload: bytes, payload_type: str, key: SigningKey, *, limit: int = wire.MAX_BYTES) -> bytes:
+    """The envelope's canonical bytes around ``payload``, signed by ``key``.
+
+    Raises SealError where the envelope would be larger than ``limit`` bytes: nobody would ever accept it.
+    """
+    raw = _write(Sealed(payload_type, payload, key.keyid, key.sign(_pae(payload_type, payload))))
+    if len(raw) > limit:
+        raise SealError(f"envelope of {len(raw)} bytes is larger than the {limit} that receivers accept; say less")
+    return raw
 
 
 def unseal(raw: bytes, *, limit: int = wire.MAX_BYTES) -> Sealed:

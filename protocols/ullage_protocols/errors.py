@@ -19,7 +19,7 @@ class KeyFileError(ProtocolError):
     """A key file that is missing, unreadable, or open to others."""
 
 
-class TopicError(ProtocolError):
+class TopicError(WireError):
     """A topic or identifier outside the contract."""
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +46,12 @@ class PublicKey:
         kind, _, body = text.strip().partition(":")
         try:
             raw = base64.b64decode(body, validate=True)
-        except binascii.Error as exc:
+        except ValueError as exc:  # binascii.Error, or text that is not ASCII
             raise KeyFileError(f"public key is not base64: {exc}; expected 'ed25519:<44 characters>'") from exc
-        if kind != _PREFIX or len(raw) != 32:
+        key = cls(raw)
+        if kind != _PREFIX or len(raw) != 32 or key.to_text() != text.strip():
             raise KeyFileError("not a public key; expected 'ed25519:<44 characters>' as printed by `ullage-agent key`")
-        return cls(raw)
+        return key
 
     @classmethod
     def from_file(cls, path: Path) -> PublicKey:
@@ -119,8 +120,8 @@ class SigningKey:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Written whole under another name and linked into place, so that a crash or a second process
             # can leave neither half a key nor two.
-            part = path.with_name(f".{path.name}.{os.getpid()}")
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+            with os.fdopen(handle, "wb") as file:
                 file.write(pem)
                 file.flush()
                 os.fsync(file.fileno())
@@ -129,7 +130,7 @@ class SigningKey:
             except FileExistsError:
                 return cls.from_file(path)
             finally:
-                part.unlink()
+                os.unlink(part)
             path.with_name(path.name + ".pub").write_text(key.public.to_text() + "\n", "utf-8")
         except OSError as exc:
             raise KeyFileError(f"key {path} cannot be made: {exc}; make the folder writable") from exc

@@ -8,6 +8,7 @@ only one that is ever sealed, so equal values have equal bytes.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -47,6 +48,8 @@ def decode(raw: bytes, *, limit: int = MAX_BYTES, what: str = "message") -> Json
         raise WireError(f"{what} is not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise WireError(f"{what} is a JSON {type(value).__name__}, not an object")
+    if b"\\u" in raw:
+        encode(value)  # half of a surrogate pair is no text: no database, page or log could ever write it
     return value
 
 
@@ -76,8 +79,7 @@ def _check_depth(raw: bytes, what: str) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> Json:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise WireError(f"the key {twice[:80]!r} stands twice in one object")
     return value
 
@@ -103,7 +105,8 @@ def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, one form only: ``2026-11-23T08:00:00.000000Z``."""
     if moment.tzinfo is None:
         raise WireError(f"time {moment.isoformat()} has no time zone; pass an aware datetime")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime, which writes years before 1000 with fewer than four digits.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(text: object, *, what: str = "time") -> datetime:

@@ -69,6 +69,16 @@ def test_neighbours_merge_across_a_small_gap_only() -> None:
     assert len(plan(wanted, max_registers=9, max_gap=9)) == 3
 
 
+def test_sixteen_bits_of_gap_count_as_one_register() -> None:
+    wanted = tuple(tag_at(f"t{at}", f"coil:{at}") for at in (0, 17, 35))
+    assert [block.tags for block in plan(wanted, max_registers=125, max_gap=1)] == [(0, 1), (2,)]
+
+
+def test_coils_take_up_to_two_thousand_a_request() -> None:
+    wanted = tuple(tag_at(f"t{at}", f"discrete:{at}") for at in range(2001))
+    assert [block.count for block in plan(wanted, max_registers=4, max_gap=0)] == [2000, 1]
+
+
 def test_two_tags_on_one_register_share_a_request_of_one() -> None:
     wanted = (tag_at("a", "holding:5"), tag_at("b", "holding:5", bit=3))
     assert plan(wanted, max_registers=125, max_gap=0) == (Block("holding", 5, 1, (0, 1)),)

@@ -7,6 +7,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ullage_protocols.field.base import SendRefused
 from ullage_protocols.field.modbus import frames
 
 
@@ -22,7 +23,7 @@ def test_only_read_functions_leave(function: int) -> None:
         if fits:
             frames.require_read_request(form)
         else:
-            with pytest.raises(frames.SendRefused, match="nothing was sent"):
+            with pytest.raises(SendRefused, match="nothing was sent"):
                 frames.require_read_request(form)
 
 
@@ -46,7 +47,7 @@ WRITE = adu(bytes([6, 0, 0, 0, 1]))
     ],
 )
 def test_a_write_cannot_hide_behind_a_read(outgoing: bytes) -> None:
-    with pytest.raises(frames.SendRefused, match="nothing was sent"):
+    with pytest.raises(SendRefused, match="nothing was sent"):
         frames.require_read_request(outgoing)
 
 
@@ -54,7 +55,7 @@ def test_a_write_cannot_hide_behind_a_read(outgoing: bytes) -> None:
 def test_any_bytes_that_leave_are_one_read_request(outgoing: bytes) -> None:
     try:
         frames.require_read_request(outgoing)
-    except frames.SendRefused:
+    except SendRefused:
         return
     assert outgoing[7] in (1, 2, 3, 4, 43)
     assert len(outgoing) in (11, 12)

@@ -1,0 +1,92 @@
+"""The command ``ullage-agent``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ullage_models.errors import ModelError
+from ullage_protocols.errors import ProtocolError
+
+from .errors import AgentError, ConfigError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; 0 done, 1 not as it should be (``check``), 2 wrong use or configuration, told on stderr."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    # These two have options of their own and carry what the running agent must not.
+    if given[:1] == ["learn"]:
+        from .learn import main as learn
+
+        return learn(given[1:])
+    if given[:1] == ["backtest"]:
+        from .backtest import main as backtest
+
+        return backtest(given[1:])
+    args = _parser().parse_args(given)
+    try:
+        return _command(args)
+    except ConfigError as exc:
+        print("\n".join(exc.faults), file=sys.stderr)
+    except (AgentError, ProtocolError, ModelError) as exc:
+        print(f"ullage-agent {args.command}: {exc}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 2
+
+
+def _command(args: argparse.Namespace) -> int:
+    if args.command == "sample-config":
+        from .sample_config import SAMPLE
+
+        print(SAMPLE, end="")
+        return 0
+    from .config_read import load
+
+    if args.command == "key":
+        return _key(load(args.config, files=False).key, as_json=args.json)
+    config = load(args.config)
+    if args.command == "check":
+        from .check import check
+
+        return check(config, as_json=args.json)
+    from .run import run
+
+    return run(config)
+
+
+def _key(path: Path, *, as_json: bool) -> int:
+    from ullage_protocols.keys import SigningKey
+
+    public = SigningKey.load_or_create(path).public
+    print(json.dumps({"key": public.to_text(), "keyid": public.keyid}) if as_json else public.to_text())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "ullage-agent", description="Reads PLCs over Modbus and OPC UA, never writes; seals what it saw and sends it."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, what in (
+        ("run", "run the agent until it is stopped"),
+        ("check", "read every device once and reach the broker; exit 0 if all is well, 1 if not"),
+        ("key", "show the agent's public key; made where there is none"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        command.add_argument(
+            "--config", type=Path, default=Path("agent.toml"), metavar="FILE", help="default agent.toml"
+        )
+        if name != "run":
+            command.add_argument("--json", action="store_true", help="print JSON")
+    commands.add_parser("sample-config", help="print a complete configuration with every default")
+    commands.add_parser("learn", help="learn a baseline from a recorded history", add_help=False)
+    commands.add_parser("backtest", help="run the detection over a recorded history", add_help=False)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

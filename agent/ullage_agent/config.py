@@ -1,0 +1,77 @@
+"""The agent's configuration: what it holds once it has been found whole. ``config_read`` makes it from TOML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ullage_protocols.field.modbus.spec import ModbusDevice
+from ullage_protocols.field.opcua.spec import OpcuaDevice
+from ullage_protocols.keys import PublicKey
+from ullage_protocols.mqtt import BrokerSettings
+
+ROLES = ("count", "running", "energy", "setpoint", "command", "state", "measurement")
+LINE_ROLES = ("count", "running", "energy")
+"""Roles that say what a line makes; such a tag names its line."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagConfig:
+    """One tag. ``modulus`` is where a counter starts over at 0, in the tag's own units; None: nowhere.
+
+    ``watch`` tells whether the tag is part of the rows that detection judges.
+    """
+
+    name: str
+    role: str
+    line: str
+    watch: bool
+    modulus: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfig:
+    """One device: how it is reached (``spec``), how often (``scan`` seconds), and its tags in order."""
+
+    name: str
+    scan: float
+    spec: ModbusDevice | OpcuaDevice
+    tags: tuple[TagConfig, ...]
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a good reading after which a value is stale and a stretch is blind."""
+        return max(3.0 * self.scan, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything, with durations in seconds, sizes in bytes and absolute paths."""
+
+    path: Path
+    agent: str
+    state: Path
+    heartbeat: float
+    broker: BrokerSettings
+    scorer: PublicKey | None
+    baseline: Path
+    learn: float
+    trigger: str
+    interval: float
+    production: float
+    outbox: int
+    devices: tuple[DeviceConfig, ...]
+
+    @property
+    def key(self) -> Path:
+        """The agent's private key."""
+        return self.state / "agent.key"
+
+    @property
+    def tags(self) -> tuple[TagConfig, ...]:
+        return tuple(tag for device in self.devices for tag in device.tags)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Names of the tags that make up a row, in configured order."""
+        return tuple(tag.name for tag in self.tags if tag.watch)

@@ -1,0 +1,294 @@
+"""Makes a ``Config`` from a TOML file, or tells every fault in it at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, cast
+
+from ullage_protocols.errors import KeyFileError
+from ullage_protocols.field.base import SpecError
+from ullage_protocols.field.modbus.spec import ModbusDevice, ModbusTag, tag_at
+from ullage_protocols.field.opcua.spec import OpcuaDevice, OpcuaSecurity, OpcuaTag
+from ullage_protocols.keys import PublicKey
+from ullage_protocols.mqtt import BrokerSettings
+
+from .config import LINE_ROLES, ROLES, Config, DeviceConfig, TagConfig
+from .errors import ConfigError
+from .locate import Places
+from .toml_table import Faults, Table
+
+_PROTOCOLS = ("modbus-tcp", "opcua")
+_MODULI = {"uint16": 2**16, "int16": 2**16, "uint32": 2**32, "int32": 2**32}
+_NAME = r"[^\s=,;\"'][^=,;\"']{0,98}"
+_NAME_SHAPE = "a name of 1 to 99 characters without quotes, '=', ',' and ';'"
+MAX_TEXT = 1_000_000
+
+
+def load(path: Path, *, files: bool = True) -> Config:
+    """The configuration in ``path``. Raises ConfigError with every fault; ``files`` False skips other files."""
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
+    except OSError as exc:
+        raise ConfigError(
+            [f"{path}: cannot be read ({exc.strerror}); name it with --config, or see `ullage-agent sample-config`"]
+        ) from exc
+    except UnicodeDecodeError as exc:
+        line = raw[: exc.start].count(b"\n") + 1
+        raise ConfigError([f"{path}:{line}: not UTF-8 text; save the file as UTF-8"]) from exc
+    if len(text) > MAX_TEXT:
+        raise ConfigError([f"{path}: longer than {MAX_TEXT} characters; this is not an agent configuration"])
+    return read(text, path, files=files)
+
+
+def read(text: str, path: Path, *, files: bool = True) -> Config:
+    """As ``load``, from text; ``path`` names the file in faults and anchors relative paths."""
+    try:
+        body = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        found = re.search(r"line (\d+)", str(exc))
+        line = found[1] if found else max(1, text.count("\n"))
+        raise ConfigError([f"{path}:{line}: not TOML: {exc}; mend the line"]) from exc
+    except RecursionError as exc:
+        raise ConfigError([f"{path}:1: nested too deep; this is not an agent configuration"]) from exc
+    faults = Faults(path, Places(text))
+    config = _config(Table(body, (), faults, path.absolute().parent), path, files)
+    if faults:
+        raise ConfigError(faults.listed())
+    return config
+
+
+def _config(top: Table, path: Path, files: bool) -> Config:
+    agent, broker, scorer = top.table("agent"), top.table("broker"), top.table("scorer")
+    baseline, watch, production = top.table("baseline"), top.table("watch"), top.table("production")
+    outbox = top.table("outbox")
+    devices = [_device(table, files) for table in top.tables("device", required="at least one [[device]]")]
+    _unique(top, devices)
+    shortest = min((device.scan for device in devices), default=1.0)
+    key_file = scorer.file("public_key", required='public_key = "scorer.pub" (printed by the scorer)')
+    config = Config(
+        path=path.absolute(),
+        agent=agent.text(
+            "id",
+            required='id = "a-name" (a-z, 0-9 and -)',
+            form=r"[a-z0-9-]{1,64}",
+            shape="1 to 64 characters of a-z, 0-9 and -",
+        ),
+        state=cast(Path, agent.file("state", "state")),
+        heartbeat=agent.duration("heartbeat", 15.0, 0.2, 3600),
+        broker=_broker(broker, files),
+        scorer=_public_key(scorer, key_file) if files else None,
+        baseline=cast(Path, baseline.file("file", "baseline.npz")),
+        learn=baseline.duration("learn", 600.0, 1, 30 * 86400),
+        trigger=watch.text("trigger"),
+        interval=watch.duration("interval", shortest, 0.02, 3600),
+        production=production.duration("interval", 60.0, 0.2, 86400),
+        outbox=outbox.size("limit", 256_000_000, 100_000),
+        devices=tuple(devices),
+    )
+    for table in (agent, broker, scorer, baseline, watch, production, outbox, top):
+        table.unknown()
+    if config.trigger and config.trigger not in config.watched:
+        watch.fault("trigger", f"trigger {config.trigger!r} is no watched tag; name one of the device tags")
+    if devices and not config.watched:
+        top.fault("device", "no tag is watched; leave out watch = false for at least one")
+    return config
+
+
+def _broker(table: Table, files: bool) -> BrokerSettings:
+    password_file = table.file("password_file")
+    settings = BrokerSettings(
+        host=table.text("host", required='host = "127.0.0.1"', form=r"\S{1,255}", shape="a host name or address"),
+        port=table.whole("port", 1883, 1, 65535),
+        protocol=table.one_of("protocol", ("auto", "5", "3.1.1"), "auto"),
+        username=table.text("username"),
+        password=_secret(table, "password_file", password_file) if files else "",
+        ca=table.file("ca"),
+        certificate=table.file("certificate"),
+        key=table.file("key"),
+    )
+    if password_file and not settings.username:
+        table.fault("password_file", "password_file goes with username; add it")
+    for fault in settings.faults() if files else ():
+        key = fault.split(" ", 1)[0]
+        table.fault(key if table.has(key) else "", f"[broker] {fault}")
+    return settings
+
+
+def _public_key(table: Table, file: Path | None) -> PublicKey | None:
+    if file is None:
+        return None
+    try:
+        return PublicKey.from_file(file)
+    except KeyFileError as exc:
+        table.fault("public_key", f"{exc} (the scorer prints its key; save it there)")
+        return None
+
+
+def _secret(table: Table, key: str, file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        return file.read_text("utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
+        table.fault(key, f"{key} {file} cannot be read ({reason}); check the path")
+        return ""
+
+
+def _device(table: Table, files: bool) -> DeviceConfig:
+    name = table.text("name", "?", required='name = "plc-1"', form=_NAME, shape=_NAME_SHAPE)
+    protocol = table.one_of("protocol", _PROTOCOLS, required='protocol = "modbus-tcp" or "opcua"')
+    scan = table.duration("scan", 1.0, 0.02, 3600)
+    tag_tables = table.tables("tag", required=f"at least one [[device.tag]] to device {name!r}")
+    spec: ModbusDevice | OpcuaDevice | None = None
+    tags: list[TagConfig] = []
+    if protocol == "modbus-tcp":
+        points = [_modbus_tag(tag) for tag in tag_tables]
+        tags = [_tag(tag, point.type if point else "") for tag, point in zip(tag_tables, points, strict=True)]
+        spec = _modbus(table, name, [point for point in points if point])
+    elif protocol == "opcua":
+        nodes = [_opcua_tag(tag) for tag in tag_tables]
+        tags = [_tag(tag, "") for tag in tag_tables]
+        spec = _opcua(table, name, [node for node in nodes if node], files)
+    if protocol:
+        table.unknown()
+        for tag in tag_tables:
+            tag.unknown()
+    if spec is None:
+        spec = ModbusDevice(name, "?", tags=(ModbusTag("?", "holding", 0),))
+    return DeviceConfig(name, scan, spec, tuple(tags))
+
+
+def _modbus(table: Table, name: str, points: list[ModbusTag]) -> ModbusDevice | None:
+    given: dict[str, Any] = {
+        "host": table.text("host", required='host = "192.0.2.10"', form=r"\S{1,255}", shape="a host name or address"),
+        "port": table.whole("port", 502, 1, 65535),
+        "unit": table.whole("unit", 1, 0, 255),
+        "timeout": table.duration("timeout", 1.0, 0.01, 60),
+        "max_registers": table.whole("max_registers", 125, 4, 125),
+        "max_gap": table.whole("max_gap", 8, 0, 125),
+    }
+    if not points or not given["host"]:
+        return None
+    try:
+        return ModbusDevice(name, **given, tags=tuple(points))
+    except SpecError as exc:
+        table.fault("", f"{exc}")
+        return None
+
+
+def _modbus_tag(table: Table) -> ModbusTag | None:
+    name = table.text("name", required='name = "line.count"', form=_NAME, shape=_NAME_SHAPE)
+    address = table.text("address", required='address = "holding:0" (or "40001")')
+    kind = table.text("type") or None
+    order = table.text("order", "ABCD")
+    bit = table.whole("bit", 0, 0, 15) if table.has("bit") else None
+    scale, offset = table.number("scale", 1.0), table.number("offset", 0.0)
+    if not name or not address:
+        return None
+    try:
+        return tag_at(name, address, kind, order=order, bit=bit, scale=scale, offset=offset)
+    except SpecError as exc:
+        key = next((word for word in ("address", "type", "order", "bit", "scale") if f"{word} " in str(exc)), "")
+        table.fault(key if table.has(key) else "", str(exc))
+        return None
+
+
+def _opcua(table: Table, name: str, nodes: list[OpcuaTag], files: bool) -> OpcuaDevice | None:
+    url = table.text("url", required='url = "opc.tcp://192.0.2.11:4840"')
+    timeout = table.duration("timeout", 2.0, 0.01, 60)
+    user = table.text("user") or None
+    password_file = table.file("password_file")
+    password = table.text("password") or None
+    if password_file:
+        password = _secret(table, "password_file", password_file) if files else "?"
+    security = _security(table.table("security"), files) if table.has("security") else None
+    if not nodes or not url:
+        return None
+    try:
+        return OpcuaDevice(name, url, timeout, security, user, password, tuple(nodes))
+    except SpecError as exc:
+        key = "url" if " url " in str(exc) else "user" if "'user'" in str(exc) else ""
+        table.fault(key if table.has(key) else "", str(exc))
+        return None
+
+
+def _security(table: Table, files: bool) -> OpcuaSecurity | None:
+    policy = table.text("policy", required='policy = "Basic256Sha256"')
+    mode = table.text("mode", "SignAndEncrypt")
+    paths: dict[str, Path] = {}
+    for key in ("certificate", "key", "server_certificate"):
+        file = table.file(key, required=f'{key} = "file.der"')
+        if file is not None:
+            paths[key] = file
+            if files and not file.is_file():
+                table.fault(key, f"{key} {file} does not exist; check the path")
+    table.unknown()
+    if not policy or len(paths) < 3:
+        return None
+    try:
+        return OpcuaSecurity(cast(Any, policy), cast(Any, mode), **paths)
+    except SpecError as exc:
+        table.fault("", str(exc))
+        return None
+
+
+def _opcua_tag(table: Table) -> OpcuaTag | None:
+    name = table.text("name", required='name = "tank.level"', form=_NAME, shape=_NAME_SHAPE)
+    node = table.text("node", required='node = "ns=2;s=tank.level"')
+    if not name or not node:
+        return None
+    try:
+        return OpcuaTag(name, node)
+    except SpecError as exc:
+        table.fault("node", str(exc))
+        return None
+
+
+def _tag(table: Table, kind: str) -> TagConfig:
+    name = table.text("name")
+    role = table.one_of("role", ROLES, "measurement")
+    line = table.text("line", form=r"[A-Za-z0-9._-]{1,64}", shape="1 to 64 letters, digits, '.', '_' and '-'")
+    watch = table.truth("watch", True)
+    modulus: float | None = None
+    if role == "count" and kind == "bit":
+        table.fault("type", f"tag {name!r}: one bit cannot count; give the counter's register and type")
+    if role == "count":
+        modulus = float(_MODULI[kind]) if kind in _MODULI else None
+        if table.has("rollover"):
+            modulus = float(table.whole("rollover", 0, 2, 2**53))
+        scale = abs(table.number("scale", 1.0)) if kind else 1.0
+        modulus = None if not modulus else modulus * scale
+    elif table.has("rollover"):
+        table.whole("rollover", 0, 2, 2**53)
+        table.fault("rollover", f"rollover belongs to a tag with role count, not {role}; remove it")
+    if role in LINE_ROLES and not table.has("line"):
+        table.fault("role", f'tag {name!r} with role {role} names no line; add line = "line-1"')
+    return TagConfig(name, role, line, watch, modulus)
+
+
+def _unique(top: Table, devices: list[DeviceConfig]) -> None:
+    names: dict[str, int] = {}
+    tags: dict[str, str] = {}
+    roles: dict[tuple[str, str], str] = {}
+    for index, device in enumerate(devices):
+        if device.name in names and device.name != "?":
+            top.faults.add(("device", index, "name"), f"device name {device.name!r} is used twice; names are unique")
+        names[device.name] = index
+        for position, tag in enumerate(device.tags):
+            place = ("device", index, "tag", position, "name")
+            if tag.name in ("time", "label"):
+                top.faults.add(place, f"tag name {tag.name!r} is a column of its own in histories; choose another name")
+            if tag.name in tags:
+                top.faults.add(place, f"tag name {tag.name!r} is used twice; names are unique over all devices")
+            if tag.name:
+                tags[tag.name] = device.name
+            if tag.line and tag.role in LINE_ROLES:
+                if (tag.line, tag.role) in roles:
+                    other = roles[tag.line, tag.role]
+                    both = f"{other!r} and {tag.name!r}"
+                    top.faults.add(place, f"line {tag.line!r} has two tags with role {tag.role}: {both}; keep one")
+                roles[tag.line, tag.role] = tag.name

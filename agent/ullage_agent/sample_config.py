@@ -1,0 +1,112 @@
+"""A complete configuration to start from: every key, the commented value being the default."""
+
+from __future__ import annotations
+
+SAMPLE = """\
+# Ullage agent. A commented value is the default. Durations: "250ms", "5s", "1m", "2h". Relative paths start at this
+# file's folder. `ullage-agent check` reads every tag once; `ullage-agent run` starts.
+
+[agent]
+id = "filler-gw-1"            # a-z, 0-9 and -, at most 64; the name under which the scorer enrols this gateway
+# state = "state"             # folder for key, outbox and history; one agent a folder
+# heartbeat = "15s"
+
+[broker]
+host = "127.0.0.1"
+# port = 1883
+# protocol = "auto"           # auto, 5 or 3.1.1
+# username = "filler-gw-1"
+# password_file = "broker.password"
+# ca = "ca.pem"               # turns TLS on
+# certificate = "gateway.pem" # client certificate and key go together
+# key = "gateway.key"
+
+[scorer]
+public_key = "scorer.pub"     # the one key whose receipts count; printed by `ullage-scorer enrol`
+
+# [baseline]
+# file = "baseline.npz"       # made by `ullage-agent learn`; where it is missing it is learned live
+# learn = "10m"               # so much normal running is recorded first
+
+# [watch]
+# trigger = ""                # a tag: a row is judged each time it changes, instead of once an interval
+# interval = "1s"             # default: the shortest scan of all devices
+
+# [production]
+# interval = "60s"            # the longest; intervals are cut at once where the line stops or starts
+
+# [outbox]
+# limit = "256MB"             # what waits for the scorer's receipts; when full, acquisition pauses
+
+[[device]]
+name = "line-plc"
+protocol = "modbus-tcp"
+host = "192.0.2.10"
+# port = 502
+# unit = 1
+# timeout = "1s"              # bounds the connect and every request
+# max_registers = 125         # most registers in one request
+# max_gap = 8                 # unasked registers that a merged request may span
+scan = "250ms"                # default 1s
+
+  [[device.tag]]
+  name = "line.count"
+  address = "holding:10"      # zero-based; "40011", "400011" and "4x0011" name the same register
+  type = "uint16"             # bit int16 uint16 int32 uint32 int64 uint64 float32 float64
+  # order = "ABCD"            # ABCD CDAB BADC DCBA
+  # scale = 1.0               # value = raw * scale + offset
+  # offset = 0.0
+  role = "count"              # count running energy setpoint command state measurement (the default)
+  line = "line-1"             # which line the roles count, running and energy speak of
+  # rollover = 65536          # where a count starts over at 0, if not where its type does
+  # watch = true              # false: not part of the rows that detection judges
+
+  [[device.tag]]
+  name = "line.running"
+  address = "discrete:0"      # a coil or discrete input is a bit without saying so; not 0 is running
+  role = "running"
+  line = "line-1"
+
+  [[device.tag]]
+  name = "line.energy"        # kWh
+  address = "holding:12"
+  type = "float32"
+  role = "energy"
+  line = "line-1"
+
+  [[device.tag]]
+  name = "line.fault"
+  address = "holding:14"
+  bit = 3                     # one bit of a register, 0 the least significant
+  role = "state"
+
+  [[device.tag]]
+  name = "line.speed_setpoint"
+  address = "holding:16"
+  type = "float32"
+  role = "setpoint"
+
+[[device]]
+name = "tank-controller"
+protocol = "opcua"            # needs ullage-agent[opcua]
+url = "opc.tcp://192.0.2.11:4840"
+# timeout = "2s"
+scan = "250ms"
+# user = "reader"             # user and password_file go together; without them the login is anonymous
+# password_file = "opcua.password"
+# [device.security]           # signed or encrypted
+# policy = "Basic256Sha256"   # or Aes128Sha256RsaOaep, Aes256Sha256RsaPss
+# mode = "SignAndEncrypt"     # or Sign
+# certificate = "agent.der"
+# key = "agent.pem"
+# server_certificate = "tank.der"
+
+  [[device.tag]]
+  name = "tank.level"
+  node = "ns=2;s=tank.level"
+
+  [[device.tag]]
+  name = "tank.level_setpoint"
+  node = "ns=2;s=tank.level_setpoint"
+  role = "setpoint"
+"""

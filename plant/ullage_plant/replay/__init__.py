@@ -1,0 +1,1 @@
+"""Recorded histories served as if they happened now."""

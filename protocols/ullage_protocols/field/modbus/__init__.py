@@ -1,0 +1,1 @@
+"""Modbus/TCP, read only: addresses and tags, read planning, decoding, strict replies, the client."""

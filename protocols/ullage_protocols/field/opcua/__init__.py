@@ -1,0 +1,1 @@
+"""OPC UA, read only: devices and nodes, value mapping, the client."""

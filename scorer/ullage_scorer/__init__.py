@@ -1,0 +1,1 @@
+"""The scorer: keeps the ledger; scores, rates and starts claims."""

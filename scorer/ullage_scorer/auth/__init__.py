@@ -1,0 +1,1 @@
+"""API keys, login links and sessions."""

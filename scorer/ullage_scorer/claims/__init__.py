@@ -1,0 +1,1 @@
+"""Outages and business-interruption claims, projected from the ledger."""

@@ -1,0 +1,183 @@
+"""Fills the page in from one snapshot of the database. It decides nothing that moves money."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row
+from ullage_models.money import Money, number
+from ullage_protocols import wire
+
+from ..db.scope import Scope
+from ..ingest import store as ingest
+from ..ledger import store as ledger
+from ..policies import service as policies
+from ..policies import store as policies_store
+from ..rating import store as rating
+from . import production, store
+from .view import (
+    RUNNING,
+    SILENT,
+    STOPPED,
+    UNKNOWN,
+    AgentView,
+    AnomalyView,
+    ClaimView,
+    LineView,
+    PageView,
+    PolicyView,
+    PremiumView,
+    ReasonView,
+    ScoreView,
+    SiteView,
+)  # fmt: skip
+
+MOST_SITES, MOST_ANOMALIES, MOST_CLAIMS, MOST_PREMIUMS = 200, 30, 20, 400
+_WORST_FIRST = {STOPPED: 0, SILENT: 1, RUNNING: 2, UNKNOWN: 3}
+
+
+def page(conn: Connection, scope: Scope, site: str, language: str, now: datetime) -> PageView:
+    """The whole page for a caller. ``site`` that is empty or not the caller's shows the first one instead."""
+    tip = ledger.tip(conn)
+    base = PageView(now, tip.position, store.projected(conn), tip.chain)
+    rows = policies_store.sites_of(conn, scope, after="", limit=MOST_SITES)
+    if not rows:
+        return base
+    chosen = next((row.id for row in rows if row.id == site), rows[0].id)
+    agents = _agents(conn, scope, now)
+    lines, watches = store.all_lines(conn, scope), production.standards(store.watches(conn, scope))
+    episodes = store.newest_episodes(conn, scope, chosen, MOST_ANOMALIES)
+    charts = production.charts(
+        [row for row in lines if row.site == chosen], watches, store.newest_stops(conn, scope, chosen, 50),
+        production.intervals(store.newest_production(conn, scope, chosen, production.MOST)),
+        [wire.parse_time(row.start) for row in episodes],
+        {name: agent.silent for site_agents in agents.values() for name, agent in site_agents.items()}, now,
+    )  # fmt: skip
+    opened = store.open_episodes(conn, scope)
+    sites = tuple(
+        _site(row, [each for each in lines if each.site == row.id], watches, agents.get(row.id, {}),
+              opened.get(row.id, 0), charts if row.id == chosen else None)
+        for row in rows
+    )  # fmt: skip
+    policy = _in_force(rating.policies_of_site(conn, scope, chosen), now)
+    anomalies = tuple(_anomaly(row) for row in episodes)
+    starts = [each.start for each in anomalies]
+    return PageView(
+        now, tip.position, base.projected, tip.chain, sites, next(s for s in sites if s.selected), charts,
+        None if policy is None else _policy(policy),
+        None if policy is None else _premium(store.newest_premiums(conn, scope, policy.id, MOST_PREMIUMS), starts, now),
+        None if policy is None else _score(rating.last_score(conn, scope, policy.id), language),
+        anomalies, tuple(_claim(row) for row in store.newest_claims(conn, scope, chosen, MOST_CLAIMS)),
+    )  # fmt: skip
+
+
+def _agents(conn: Connection, scope: Scope, now: datetime) -> dict[str, dict[str, AgentView]]:
+    found: dict[str, dict[str, AgentView]] = {}
+    for row in ingest.agents_of(conn, scope):
+        said: dict[str, Any] = {} if row.document is None else json.loads(row.document)
+        seen = None if row.last_seen is None else wire.parse_time(row.last_seen)
+        found.setdefault(row.site, {})[row.id] = AgentView(
+            row.id, seen, seen is None or now - seen > policies.STALE, row.revoked_at is not None,
+            row.state == "forked", said.get("pending"), row.refused,
+        )  # fmt: skip
+    return found
+
+
+def _site(
+    row: Row[Any], lines: Sequence[Row[Any]], watches: Mapping[tuple[str, str], production.Watched],
+    agents: Mapping[str, AgentView], opened: int, charts: tuple[LineView, ...] | None,
+) -> SiteView:  # fmt: skip
+    selected = charts is not None
+    if charts is None:
+        charts = production.glances(lines, watches, {name: agent.silent for name, agent in agents.items()})
+    states = {line.state for line in charts}
+    if not states:
+        silent = bool(agents) and all(a.silent for a in agents.values() if not a.revoked)
+        heard = any(a.last_seen is not None for a in agents.values())
+        state = SILENT if silent and heard else UNKNOWN
+    elif RUNNING in states:
+        state = RUNNING
+    else:
+        state = min(states, key=lambda name: _WORST_FIRST[name])
+    rates = [line.rate for line in charts if line.rate is not None]
+    standards = [line.standard for line in charts if line.standard is not None]
+    return SiteView(
+        row.id, row.name, state, sum(rates, Decimal(0)) if rates and state != SILENT else None,
+        sum(standards, Decimal(0)) if standards else None, tuple(agents.values()), opened, selected,
+    )  # fmt: skip
+
+
+def _in_force(rows: Sequence[Row[Any]], now: datetime) -> Row[Any] | None:
+    """The policy in force, else the one that starts next, else the one that ended last."""
+    at = wire.format_time(now)
+    for row in rows:
+        if row.start <= at < row.end:
+            return row
+    coming = [row for row in rows if row.start > at]
+    return coming[0] if coming else (rows[-1] if rows else None)
+
+
+def _policy(row: Row[Any]) -> PolicyView:
+    terms = json.loads(row.terms)
+    cover = terms["cover"]
+    return PolicyView(
+        row.id, terms["insured"], str(Money.from_json(cover["limit"])), number(cover["waiting"]),
+        cover.get("waiting_kind", ""), wire.parse_time(row.start), wire.parse_time(row.end), terms["plan"],
+    )  # fmt: skip
+
+
+def _premium(rows: Sequence[Row[Any]], opened: Sequence[datetime], now: datetime) -> PremiumView | None:
+    if not rows:
+        return None
+    last = rows[-1]
+    times = [wire.parse_time(row.at).timestamp() for row in rows]
+    # The last values hold until now; the chart begins shortly before the first change, not at the policy's start.
+    end = max(now.timestamp(), times[-1])
+    marks = [moment.timestamp() for moment in sorted(opened) if moment.timestamp() <= end]
+    change = min([times[1], *(t for t in marks if t > times[0])]) if len(times) > 1 else end - 3600
+    begin = max(times[0], min(change - 0.25 * (end - change), end - 60))
+    plot = {
+        "time": [max(begin, times[0]), *times[1:], end], "from": begin, "to": end,
+        "indicated": [float(row.relativity_indicated) for row in (*rows, last)],
+        "charged": [float(row.relativity_charged) for row in (*rows, last)],
+        "marks": [t for t in marks if t >= begin],
+    }  # fmt: skip
+    return PremiumView(
+        f"{last.base} {last.currency}", f"{last.indicated} {last.currency}", f"{last.charged} {last.currency}",
+        number(last.relativity_indicated), number(last.relativity_charged), plot,
+    )  # fmt: skip
+
+
+def _score(row: Row[Any] | None, language: str) -> ScoreView | None:
+    if row is None:
+        return None
+    reasons = json.loads(row.document)["reasons"]
+    return ScoreView(
+        number(row.score), tuple(ReasonView(reason[language], number(reason["points"])) for reason in reasons)
+    )
+
+
+def _anomaly(row: Row[Any]) -> AnomalyView:
+    said = json.loads(row.document)
+    return AnomalyView(
+        f"{row.agent}/{row.episode}", row.agent, row.kind, row.end is None, float(row.severity), float(row.score),
+        said["threshold"], wire.parse_time(row.start), None if row.end is None else wire.parse_time(row.end),
+        tuple(said["tags"][:5]), tuple(said["techniques"][:2]), tuple(said["reasons"][:2]),
+    )  # fmt: skip
+
+
+def _claim(row: Row[Any]) -> ClaimView:
+    said = json.loads(row.document)
+    sheet, amount = said["worksheet"], f"{row.indemnity} {row.currency}"
+    most = None if sheet.get("at_most") is None else str(Money.from_json(sheet["at_most"]))
+    return ClaimView(
+        row.id, row.state, row.line, None if row.opened_at is None else wire.parse_time(row.opened_at),
+        wire.parse_time(row.outage_start), None if row.outage_end is None else wire.parse_time(row.outage_end),
+        number(said["shortage"]), str(Money.from_json({"amount": row.indemnity, "currency": row.currency})),
+        most if most is not None and most != str(Money.parse(amount)) else "", tuple(sheet["missing"]),
+        tuple(sheet["steps"]),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The append-only ledger: envelopes and commands in one hash-chained order."""

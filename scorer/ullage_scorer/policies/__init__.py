@@ -1,0 +1,1 @@
+"""Sites and the policies that cover them."""

@@ -1,0 +1,1 @@
+"""Risk scores and premiums, projected from the ledger."""

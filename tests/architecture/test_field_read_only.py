@@ -1,0 +1,161 @@
+"""The room that reaches a field bus, and the process above it, hold nothing that could write to a device.
+
+A lint, not a proof: the guard under the Modbus client refuses at run time whatever gets past it.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ullage_protocols.field.base
+from ullage_protocols.field.base import FieldClient
+from ullage_protocols.field.modbus import frames
+
+ROOT = Path(__file__).parents[2]
+FIELD = Path(inspect.getfile(ullage_protocols.field.base)).parent
+ROOMS = (FIELD, ROOT / "agent" / "ullage_agent")
+WRITING = re.compile(
+    r"write_(?!(text|bytes)$)\w*"  # Path.write_text and Path.write_bytes go to files, never to a device
+    r"|readwrite_\w*|mask_write\w*|set_(data_)?value|set_writable|set_attr\w*|call_method\w*|history_update"
+    r"|\w*(WriteSingle|WriteMultiple|MaskWrite|WriteFile|WriteParameters|WriteRequest|WriteValue|CallMethod)\w*"
+    r"|(add|delete)_(nodes|references)|diag_\w*"
+)
+WRITE_FUNCTIONS = frozenset({5, 6, 15, 16, 22, 23})
+FUNCTION_NAME = re.compile(r"func|(^|_)fc(_|$)|^read_|^_?identify$|opcode", re.IGNORECASE)
+DOORS = {"pymodbus": "modbus/client.py", "asyncua": "opcua/client.py"}
+SENDING = frozenset({"write", "writelines", "sendto", "call"})
+GUARD = "ReadOnlyTransport"
+
+
+def faults(source: str, *, at_the_bus: bool) -> Iterator[str]:
+    """What in ``source`` could write to a device. ``at_the_bus``: inside field, where even ``.write`` counts."""
+    tree = ast.parse(source)
+    guard = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.name == GUARD
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        for name in names(node):
+            if WRITING.fullmatch(name):
+                yield f"line {node.lineno}: {name}"  # type: ignore[attr-defined]
+        if isinstance(node, ast.Attribute) and at_the_bus and node.attr in SENDING and id(node) not in guard:
+            yield f"line {node.lineno}: .{node.attr} outside {GUARD}"
+        for name, value in named_values(node):
+            codes = {inner.value for inner in ast.walk(value) if isinstance(inner, ast.Constant)}
+            if FUNCTION_NAME.search(name) and codes & WRITE_FUNCTIONS:
+                yield f"line {value.lineno}: {name} with function code {sorted(codes & WRITE_FUNCTIONS)}"
+
+
+def names(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name) | ast.keyword(arg=str(name)):
+            yield name.rpartition(".")[2]
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Constant(value=str(name)):
+            yield name
+
+
+def named_values(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            yield from ((ast.unparse(target).rpartition(".")[2], value) for target in targets)
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            yield ast.unparse(target).rpartition(".")[2], value
+        case ast.keyword(arg=str(name), value=value):
+            yield name, value
+        case ast.Compare(left=left, comparators=others):
+            yield from ((ast.unparse(left).rpartition(".")[2], other) for other in others)
+            yield from ((ast.unparse(other).rpartition(".")[2], left) for other in others)
+
+
+def sources() -> list[Path]:
+    return [path for room in ROOMS for path in sorted(room.rglob("*.py"))]
+
+
+def test_nothing_at_the_field_bus_or_above_it_can_write() -> None:
+    assert len([path for path in sources() if FIELD in path.parents]) >= 10
+    found = [
+        f"{path.relative_to(ROOT)} {fault}"
+        for path in sources()
+        for fault in faults(path.read_text(encoding="utf-8"), at_the_bus=FIELD in path.parents)
+    ]
+    assert not found, "this room reads only; take out:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "await client.write_register(0, 1)",
+        "await client.write_coils(0, [True])",
+        "await node.write_value(1.0)",
+        "await node.set_value(1.0)",
+        "node.set_data_value(value)",
+        "await objects.call_method('stop')",
+        "from pymodbus.pdu.register_message import WriteSingleRegisterRequest",
+        "import pymodbus.pdu.WriteMultipleCoilsRequest",
+        "request = pdu.MaskWriteRegisterRequest(0)",
+        "await client.readwrite_registers(read_address=0)",
+        "getattr(client, 'write_' 'coil')(0, True)",
+        "ua.WriteParameters()",
+        "async def write_tag(self): ...",
+        "function = 6",
+        "FUNCTION_CODES: set[int] = {3, 16}",
+        "build(function_code=0x05)",
+        "if function in (3, 23): pass",
+        "if 22 == self.function: pass",
+        "READ_REGISTERS = frozenset({3, 4, 6})",
+        "client.diag_restart_communication(True)",
+    ],
+)
+def test_the_lint_sees_a_planted_write(planted: str) -> None:
+    assert list(faults(planted, at_the_bus=False))
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "transport.write(b'')",
+        "await uaclient.write(parameters)",
+        "await session.call(methods)",
+        "class Other:\n    def f(self): self._inner.write(b'')",
+    ],
+)
+def test_at_the_bus_even_a_bare_write_is_seen(planted: str) -> None:
+    assert list(faults(planted, at_the_bus=True))
+
+
+@pytest.mark.parametrize(
+    "harmless", ["path.write_text('x')", "limit = 16", "retries = 5", "overwrite = True", "client.read_coils(6)"]
+)
+def test_the_lint_lets_reading_and_files_be(harmless: str) -> None:
+    assert not list(faults(harmless, at_the_bus=True))
+
+
+def test_a_field_client_has_three_verbs() -> None:
+    members = {name for name in vars(FieldClient) if not name.startswith("_")}
+    assert members == {"name", "connect", "read", "close"}
+
+
+def test_each_field_library_has_one_door() -> None:
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            roots: set[str] = set()
+            if isinstance(node, ast.Import):
+                roots = {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                roots = {node.module.partition(".")[0]}
+            for root in roots & DOORS.keys():
+                assert path == FIELD / DOORS[root], f"{path}: {root} is imported in field/{DOORS[root]} only"
+
+
+def test_the_guard_knows_no_write_function() -> None:
+    allowed = frames.READ_BITS | frames.READ_REGISTERS | {frames.IDENTIFY}
+    assert allowed == {1, 2, 3, 4, 43}
