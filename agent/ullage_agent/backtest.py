@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-
 from ullage_models.detect.baseline import MAX_BYTES, Baseline
 from ullage_models.detect.watch import Watch
 from ullage_models.errors import ModelError
@@ -94,7 +93,9 @@ def _tell_tags(run: Run, baseline: Baseline, source: HistoryFile, known: list[st
     missing = [t for t in baseline.names if t not in known]
     new = [t for t in source.tags if t not in set(baseline.names)]
     if missing:
-        run.told.append(f"{len(missing)} tags of the baseline are not in the history and stay unknown: {_some(missing)}")
+        run.told.append(
+            f"{len(missing)} tags of the baseline are not in the history and stay unknown: {_some(missing)}"
+        )
     if new:
         run.told.append(f"{len(new)} tags of the history are not in the baseline and are not watched: {_some(new)}")
 
@@ -124,11 +125,19 @@ def _write(out: IO[Any], event: Anomaly, *, still_open: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 if both files were written, 2 with a sentence on stderr otherwise."""
-    parser = argparse.ArgumentParser("ullage-agent backtest", description="Judge a recorded history as the agent would.")
+    parser = argparse.ArgumentParser(
+        "ullage-agent backtest", description="Judge a recorded history as the agent would."
+    )
     parser.add_argument("--baseline", required=True, type=Path, metavar="BASELINE", help="a file written by learn")
-    parser.add_argument("--from", dest="source", required=True, type=Path, metavar="FILE", help="CSV or CSV.gz: time, then tags")
-    parser.add_argument("--episodes", required=True, type=Path, metavar="OUT.jsonl", help="episodes, one JSON object a line")
-    parser.add_argument("--scores", required=True, type=Path, metavar="OUT.csv", help="time, score, threshold of every row")
+    parser.add_argument(
+        "--from", dest="source", required=True, type=Path, metavar="FILE", help="CSV or CSV.gz: time, then tags"
+    )
+    parser.add_argument(
+        "--episodes", required=True, type=Path, metavar="OUT.jsonl", help="episodes, one JSON object a line"
+    )
+    parser.add_argument(
+        "--scores", required=True, type=Path, metavar="OUT.csv", help="time, score, threshold of every row"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args(argv)
     progress = Progress(sys.stderr)

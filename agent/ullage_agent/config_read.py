@@ -24,6 +24,7 @@ _MODULI = {"uint16": 2**16, "int16": 2**16, "uint32": 2**32, "int32": 2**32}
 _NAME = r"[^\s=,;\"'][^=,;\"']{0,98}"
 _NAME_SHAPE = "a name of 1 to 99 characters without quotes, '=', ',' and ';'"
 MAX_TEXT = 1_000_000
+MAX_DEVICES = 200
 
 
 def load(path: Path, *, files: bool = True) -> Config:
@@ -90,6 +91,8 @@ def _config(top: Table, path: Path, files: bool) -> Config:
     )
     for table in (agent, broker, scorer, baseline, watch, production, outbox, top):
         table.unknown()
+    if len(devices) > MAX_DEVICES:
+        top.fault("device", f"{len(devices)} devices are more than {MAX_DEVICES}; split them over several agents")
     if config.trigger and config.trigger not in config.watched:
         watch.fault("trigger", f"trigger {config.trigger!r} is no watched tag; name one of the device tags")
     if devices and not config.watched:

@@ -22,14 +22,18 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[str] | IO[bytes]]:
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         temporary = Path(name)
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8", newline=None if "b" in mode else "") as out:
+        with os.fdopen(
+            descriptor, mode, encoding=None if "b" in mode else "utf-8", newline=None if "b" in mode else ""
+        ) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as fault:
-        raise AgentError(f"{path}: cannot be written ({fault.strerror or fault}); check the folder and the space left") from fault
+        raise AgentError(
+            f"{path}: cannot be written ({fault.strerror or fault}); check the folder and the space left"
+        ) from fault
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

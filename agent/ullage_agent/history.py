@@ -1,8 +1,7 @@
 """Recorded histories: CSV or CSV.gz, first column ``time``, then tags, optionally ``label``. Tolerant, streaming.
 
-Whatever a file holds, reading it yields rows or a `HistoryError` with a sentence that says what to do. What could not be
-used is counted and told, never silently made up: a cell without a number is unknown.
-"""
+Whatever a file holds, reading it yields rows or a `HistoryError` with a sentence that says what to do. What
+could not be used is counted and told, never silently made up: a cell without a number is unknown."""
 
 from __future__ import annotations
 
@@ -34,8 +33,8 @@ _EMPTY = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``time`` is None where the cell held none (``time_text`` is what it held); ``values`` in the order of the tags, NaN where unknown;
-    ``label`` is only for judging a detection afterwards, None where there is none."""
+    """``time`` is None where the cell held none (``time_text`` is what it held); ``values`` in the order of the
+    tags, NaN where unknown; ``label`` is only for judging a detection afterwards, None where there is none."""
 
     time: datetime | None
     time_text: str
@@ -73,7 +72,9 @@ class HistoryFile:
             packed = self._raw.read(2) == b"\x1f\x8b"
             self._raw.seek(0)
         except OSError as fault:
-            raise HistoryError(f"{path}: cannot be opened ({fault.strerror}); give the path of a CSV or CSV.gz file") from fault
+            raise HistoryError(
+                f"{path}: cannot be opened ({fault.strerror}); give the path of a CSV or CSV.gz file"
+            ) from fault
         source: BinaryIO = cast("BinaryIO", gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
         self._text = io.TextIOWrapper(source, encoding="utf-8-sig", errors="replace", newline="")
         self._lines = self._bounded()
@@ -98,7 +99,8 @@ class HistoryFile:
         return min(1.0, self._raw.tell() / self._size) if self._raw is not None and self._size else 1.0
 
     def rows(self) -> Iterator[Row]:
-        """Each row, in the order of the file. A file that breaks off yields what came before, and says so in the summary."""
+        """Each row, in the order of the file. A file that breaks off yields what came before, and says so in
+        the summary."""
         while True:
             try:
                 cells = next(self._reader, None)
@@ -135,7 +137,8 @@ class HistoryFile:
         names = [c.strip() for c in cells]
         if names[0].lower() != "time":
             raise HistoryError(
-                f"{self.path}: the first column is {names[0][:60]!r}, not 'time'; name the columns in the first line, time first"
+                f"{self.path}: the first column is {names[0][:60]!r}, not 'time'; "
+                "name the columns in the first line, time first"
             )
         if len(names) > MAX_COLUMNS:
             raise HistoryError(f"{self.path}: has {len(names)} columns, more than {MAX_COLUMNS}; split it")
@@ -158,7 +161,9 @@ class HistoryFile:
 
     def _row(self, cells: list[str]) -> Row:
         if len(cells) != self._width:
-            self.summary.count("rows with another number of cells than the header: missing ones are unknown, others left out")
+            self.summary.count(
+                "rows with another number of cells than the header: missing ones are unknown, others left out"
+            )
             cells = (cells + [""] * self._width)[: self._width]
         text = cells[0].strip()
         time = read_time(text)
@@ -183,7 +188,9 @@ class HistoryFile:
             text = cell.strip().lower()
             if text in ("true", "false"):
                 return float(text == "true")
-            self.summary.count("empty cells: unknown" if text in _EMPTY else "cells with text instead of a number: unknown")
+            self.summary.count(
+                "empty cells: unknown" if text in _EMPTY else "cells with text instead of a number: unknown"
+            )
             return math.nan
 
     def _broken(self, fault: Exception) -> HistoryError:

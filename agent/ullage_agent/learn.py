@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
 from ullage_models.detect.baseline import Baseline
 from ullage_models.errors import ModelError
 from ullage_models.training.history import History
@@ -62,10 +61,21 @@ def read_roles(pairs: Sequence[str]) -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 if the baseline was written, 2 with a sentence on stderr otherwise."""
-    parser = argparse.ArgumentParser("ullage-agent learn", description="Learn a baseline from a history of normal running.")
-    parser.add_argument("--from", dest="source", required=True, type=Path, metavar="FILE", help="CSV or CSV.gz: time, then tags")
+    parser = argparse.ArgumentParser(
+        "ullage-agent learn", description="Learn a baseline from a history of normal running."
+    )
+    parser.add_argument(
+        "--from", dest="source", required=True, type=Path, metavar="FILE", help="CSV or CSV.gz: time, then tags"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="BASELINE", help="the baseline file to write")
-    parser.add_argument("--roles", nargs="+", action="extend", default=[], metavar="TAG=ROLE", help="roles of tags, e.g. level_sp=setpoint")
+    parser.add_argument(
+        "--roles",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TAG=ROLE",
+        help="roles of tags, e.g. level_sp=setpoint",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args(argv)
     progress = Progress(sys.stderr)
@@ -89,7 +99,8 @@ def _report(baseline: Baseline, told: list[str], out: Path, *, as_json: bool) ->
     signals = [baseline.tags[c].name for c in baseline.model.columns]
     if as_json:
         report = {
-            "baseline": str(out), "digest": baseline.digest, "from": baseline.start.isoformat(), "to": baseline.end.isoformat(),
+            "baseline": str(out), "digest": baseline.digest, "from": baseline.start.isoformat(),
+            "to": baseline.end.isoformat(),
             "rows": baseline.rows, "interval": baseline.interval, "threshold": calibration.threshold,
             "expected_false_per_day": calibration.false_per_day, "signals": signals,
             "tags": {t.name: {"role": t.role, "kind": str(t.kind)} for t in baseline.tags},
@@ -97,7 +108,10 @@ def _report(baseline: Baseline, told: list[str], out: Path, *, as_json: bool) ->
         }  # fmt: skip
         print(json.dumps(report, ensure_ascii=False))
         return
-    print(f"learned {baseline.rows} rows of {len(baseline.tags)} tags, {baseline.start} to {baseline.end}, every {baseline.interval:g} s")
+    print(
+        f"learned {baseline.rows} rows of {len(baseline.tags)} tags, "
+        f"{baseline.start} to {baseline.end}, every {baseline.interval:g} s"
+    )
     print(f"{len(signals)} tags in the linear model; expected false episodes: {calibration.false_per_day:.3g} a day")
     for note in [*told, *baseline.notes]:
         print(f"note: {note}")

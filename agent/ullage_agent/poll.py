@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -22,11 +23,12 @@ _LONGEST_READ = 60.0
 
 
 def client_for(device: DeviceConfig, clock: Clock) -> FieldClient:
-    """The field client of a device. Its library is imported here, so an agent carries only what it uses."""
+    """The field client of a device. Its library is imported here, so an agent carries only what it uses.
+
+    The libraries' own logs are silenced: every fault reaches the agent's as an exception.
+    """
     if isinstance(device.spec, OpcuaDevice):
         try:
-            import logging
-
             from ullage_protocols.field.opcua.client import OpcuaClient
         except ImportError as exc:
             raise AgentError(
@@ -36,6 +38,7 @@ def client_for(device: DeviceConfig, clock: Clock) -> FieldClient:
         return OpcuaClient(device.spec, clock)
     from ullage_protocols.field.modbus.client import ModbusClient
 
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     assert isinstance(device.spec, ModbusDevice)  # noqa: S101 - the other of two
     return ModbusClient(device.spec, clock)
 

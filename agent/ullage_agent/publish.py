@@ -31,7 +31,14 @@ class Publisher:
     """
 
     def __init__(
-        self, outbox: Outbox, settings: BrokerSettings, *, agent: str, scorer: PublicKey, pace: Pace | None = None
+        self,
+        outbox: Outbox,
+        settings: BrokerSettings,
+        *,
+        agent: str,
+        scorer: PublicKey,
+        pace: Pace | None = None,
+        make_link: Callable[..., Link] = Link,
     ) -> None:
         self._outbox, self._agent, self._scorer = outbox, agent, scorer
         self._window = Window(outbox.through, pace or Pace())
@@ -43,7 +50,7 @@ class Publisher:
         self._inbox: list[Incoming] = []
         self._told: dict[str, float] = {}
         self.faults: list[str] = []
-        self.link = Link(
+        self.link = make_link(
             settings,
             client_id=f"ullage-agent-{agent}",
             subscribe=[self._receipts, self._downs],
@@ -152,10 +159,10 @@ class Publisher:
 
     async def _receipt(self, receipt: Receipt) -> None:
         await asyncio.to_thread(self._outbox.receipt, receipt)
-        if self._window.receipt(receipt.through, asyncio.get_running_loop().time()):
-            if not self._receipted:
-                self._receipted = True
-                say("receipt", through=receipt.through, pending=self._outbox.pending)
+        progress = self._window.receipt(receipt.through, asyncio.get_running_loop().time())
+        if progress and not self._receipted:
+            self._receipted = True
+            say("receipt", through=receipt.through, pending=self._outbox.pending)
 
     def _down(self, request: Down) -> None:
         if request.agent != self._agent:

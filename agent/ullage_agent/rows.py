@@ -66,6 +66,6 @@ class Rows:
             since = self._good.get(tag, self._first)
             if values[tag] is None and since is not None and (now - since).total_seconds() > self._patience[tag]:
                 state = health[self._device[tag]].state(now)
-                why = f"device {state.name}: {state.reason}" if state.state == "lost" else ""
+                why = state.reason if state.state == "lost" else ""
                 missing[tag] = why or (sample.reason if sample is not None and sample.reason else "no recent value")
         return Row(now, values, missing)

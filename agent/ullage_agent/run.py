@@ -17,9 +17,12 @@ from importlib import metadata
 from ullage_models.detect.baseline import Baseline
 from ullage_models.detect.watch import Watch
 from ullage_models.errors import ModelError
+from ullage_protocols import wire
+from ullage_protocols.errors import WireError
 from ullage_protocols.field.base import FieldClient
 from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Anomaly, Heartbeat, Hello
+from ullage_protocols.mqtt import Link
 from ullage_protocols.sample import Sample
 
 from .baseline import LiveLearning, load_baseline
@@ -34,12 +37,15 @@ from .poll import Poller, client_for
 from .publish import Publisher
 from .rows import Row, Rows
 from .say import say
+from .window import Pace
 
 _TICK = 0.5
 _RETRY = 1.0
 """Seconds between two tries to seal while the outbox takes nothing."""
 _GOODBYE = 2.0
 """Seconds that connections get to close."""
+_MOST_NAMES = 100_000
+"""Bytes of tag names in one message, which is bounded as a whole by the wire."""
 _TIGHT = ((0.9, 16.0), (0.75, 4.0))
 """From which share of the outbox on production intervals and heartbeats are lengthened, and how many times."""
 
@@ -53,7 +59,15 @@ def _client(device: DeviceConfig, clock: Clock) -> FieldClient:
 class Agent:
     """One agent over one configuration and one state folder, which is locked while the agent lives."""
 
-    def __init__(self, config: Config, *, clock: Clock | None = None, make_client: MakeClient = _client) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        make_client: MakeClient = _client,
+        make_link: Callable[..., Link] = Link,
+        pace: Pace | None = None,
+    ) -> None:
         if config.scorer is None:
             raise AgentError("the scorer's public key was not read; load the configuration with its files")
         self._config = config
@@ -74,7 +88,9 @@ class Agent:
             self._lock.release()
             raise
         self._health = {poller.device.name: poller.health for poller in self._pollers}
-        self._publisher = Publisher(self._outbox, config.broker, agent=config.agent, scorer=config.scorer)
+        self._publisher = Publisher(
+            self._outbox, config.broker, agent=config.agent, scorer=config.scorer, pace=pace, make_link=make_link
+        )
         self._rows = Rows(config)
         self._lines = Lines(config, self._outbox.kept)
         self._episodes = Episodes(config.agent, self._outbox.bootid, self._outbox.kept("episode"))
@@ -83,6 +99,7 @@ class Agent:
         self._device_of = {tag.name: device.name for device in config.devices for tag in device.tags}
         self._queue: list[Sealing] = []
         self._queued = asyncio.Event()
+        self._sealing = False
         self._held = ""
         self._notes: list[str] = []
         self._trigger: float | None = None
@@ -116,12 +133,14 @@ class Agent:
             self._learning.stop()
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=_GOODBYE)
+        _, late = await asyncio.wait(tasks, timeout=_GOODBYE)
         for sealing in self._lines.finish():
             self._queue.append(sealing)
         try:
-            self._append(*self._gathered())
-        except OutboxFull as exc:
+            # A batch that a slow disk still has in hand must not be sealed a second time.
+            if not self._sealing or not late:
+                self._append(*self._gathered())
+        except (OutboxFull, WireError) as exc:
             say("not-sealed", why=str(exc))
         self._outbox.close()
         self._lock.release()
@@ -142,7 +161,7 @@ class Agent:
             version=metadata.version("ullage-agent"),
             reason=reason,
             devices=tuple(device.name for device in self._config.devices),
-            tags=tuple(tag.name for tag in self._config.tags),
+            tags=_fitting([tag.name for tag in self._config.tags]),
             baseline=baseline.digest if baseline else "",
             baseline_from=baseline.start if baseline else None,
             baseline_to=baseline.end if baseline else None,
@@ -176,14 +195,22 @@ class Agent:
             sealing = self._gathered()
             # Shielded: a batch that is being committed is waited for, so that it is never sealed twice.
             work = asyncio.ensure_future(asyncio.to_thread(self._append, *sealing))
+            self._sealing = True
             try:
                 await asyncio.shield(work)
             except asyncio.CancelledError:
-                with contextlib.suppress(OutboxFull):
+                with contextlib.suppress(OutboxFull, WireError):
                     await work
                     del self._queue[:count]
+                self._sealing = False
                 raise
+            except WireError as exc:
+                self._sealing = False
+                self._sort_out(str(exc))
+                self._queued.set()
+                continue
             except OutboxFull as exc:
+                self._sealing = False
                 if not self._held:
                     say("holding", why=f"{exc}; acquisition pauses, nothing that is held is dropped")
                     self._note(f"acquisition paused: {exc}")
@@ -191,12 +218,19 @@ class Agent:
                 await asyncio.sleep(_RETRY)
                 self._queued.set()
                 continue
+            self._sealing = False
             del self._queue[:count]
             if self._held:
                 self._held = ""
                 say("resumed")
                 self._note("acquisition resumed")
             self._publisher.nudge()
+
+    def _sort_out(self, reason: str) -> None:
+        """Leaves out drafts that cannot be written at all, so that they do not hold up the others for good."""
+        say("not-sealable", why=reason)
+        self._note(f"a message could not be written and is left out: {reason}")
+        self._queue = [([draft for draft in drafts if _writable(draft)], keep) for drafts, keep in self._queue]
 
     # -- acquisition --
 
@@ -307,6 +341,23 @@ class Agent:
     def _note(self, text: str) -> None:
         if text not in self._notes and len(self._notes) < 10:
             self._notes.append(text)
+
+
+def _writable(draft: Draft) -> bool:
+    try:
+        return bool(wire.encode(draft.message.to_json()))
+    except WireError:
+        return False
+
+
+def _fitting(names: list[str]) -> tuple[str, ...]:
+    """As many names as a message can carry; the last entry tells how many more there are."""
+    size = 0
+    for position, name in enumerate(names):
+        size += len(name.encode()) + 3
+        if size > _MOST_NAMES:
+            return (*names[:position], f"and {len(names) - position} more")
+    return tuple(names)
 
 
 def run(config: Config) -> int:

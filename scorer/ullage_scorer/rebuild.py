@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, select
 from ullage_protocols import wire
 
 from .db.engine import Database
-from .db.schema import MONEY, PROJECTIONS
+from .db.schema import MONEY, PROJECTIONS, metadata
 from .ledger import service as ledger
 from .worker import project
 
@@ -64,9 +66,22 @@ def rebuild(db: Database) -> Report:
 
 
 def _difference(old: list[bytes], new: list[bytes]) -> str:
+    """The first row that differs: its table and key, and each column with what stood there and what was replayed."""
     for index in range(max(len(old), len(new))):
-        was = old[index] if index < len(old) else b"(no row)"
-        now = new[index] if index < len(new) else b"(no row)"
-        if was != now:
-            return f"row {index + 1}: stored {was.decode()[:600]} | replayed {now.decode()[:600]}"
+        was = json.loads(old[index]) if index < len(old) else {}
+        now = json.loads(new[index]) if index < len(new) else {}
+        if was == now:
+            continue
+        if not was or not now or _key(was) != _key(now):
+            return f"stored {_key(was)}, replayed {_key(now)}"
+        columns = [name for name in now if was.get(name) != now[name]]
+        shown = "; ".join(f"{name} stored {str(was[name])[:200]!r}, replayed {str(now[name])[:200]!r}" for name in columns)
+        return f"{_key(now)}: {shown}"
     return ""
+
+
+def _key(row: dict[str, Any]) -> str:
+    if not row:
+        return "no row"
+    table = metadata.tables[row["table"]]
+    return f"{table.name} " + ", ".join(f"{c.name} {row[c.name]}" for c in table.primary_key.columns)

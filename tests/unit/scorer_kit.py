@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -204,12 +204,19 @@ def policy(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def module(name: str) -> Any:
-    """This file under a name, for test files that are imported without packages."""
-    spec = importlib.util.spec_from_file_location(name, __file__)
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    sys.modules[name] = found
-    spec.loader.exec_module(found)
-    return found
+def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Observes until a condition holds; fails after a bound."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass in time"
+        time.sleep(0.02)
+
+
+def stopped(start: float, end: float, *, line: str = "filling") -> list[tuple[Message, datetime]]:
+    """Intervals of 10 s in which nothing was made."""
+    return [made(s, s + 10, 0, line=line) for s in range(int(start), int(end), 10)]
+
+
+def running(start: float, end: float, *, line: str = "filling") -> list[tuple[Message, datetime]]:
+    """Intervals of 10 s with 20 bottles each: 7,200 an hour."""
+    return [made(s, s + 10, 20, line=line) for s in range(int(start), int(end), 10)]

@@ -137,7 +137,11 @@ def test_every_commented_key_of_the_sample_is_known_and_its_default(tmp_path: Pa
         bare = line.strip().removeprefix("# ")
         commented = line.strip().startswith("# ") and (bare.startswith("[") or " = " in bare.split("#")[0])
         lines.append(bare if commented else line)
-    text = "\n".join(lines).replace('trigger = ""', 'trigger = "line.count"').replace('"1s"              # def', '"250ms" # def')
+    text = (
+        "\n".join(lines)
+        .replace('trigger = ""', 'trigger = "line.count"')
+        .replace('interval = "1s"', 'interval = "250ms"')
+    )
     for name in ("ca.pem", "gateway.pem", "gateway.key", "agent.der", "agent.pem", "tank.der", "broker.password"):
         (tmp_path / name).write_text("secret\n")
     (tmp_path / "opcua.password").write_text("secret\n")

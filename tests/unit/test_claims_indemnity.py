@@ -181,3 +181,14 @@ def test_an_outage_in_hours_must_not_overlap() -> None:
 def test_a_coinsurance_share_outside_its_bounds_is_refused() -> None:
     with pytest.raises(ClaimError, match="coinsurance share"):
         coinsurance(cny(1), limit=cny(1), annual_basis=cny(1), share=D(0))
+
+
+def test_average_never_raises_a_loss() -> None:
+    cover = replace(COVER, sum_insured=cny(200), gross_profit_at_risk=cny(100))
+    assert amount(cover) == "775.00"
+
+
+def test_make_up_is_paid_up_to_the_gross_profit_it_saves() -> None:
+    dear = Extras(makeup_units=D(50), makeup_extra_cost_per_unit=cny(9))
+    assert amount(extras=dear) == "775.00"  # (350 - 50) x 2.50 + 50 x 2.50 - 100
+    assert amount(replace(COVER, economic_limit=False), dear) == "1100.00"

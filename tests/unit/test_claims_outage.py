@@ -98,6 +98,12 @@ def test_output_above_standard_inside_the_outage_makes_good_part_of_it() -> None
     assert outage.shortage == 390
 
 
+def test_a_shortage_is_never_below_zero() -> None:
+    pieces = run((60, 600), (10, 0), (30, 900, 0.1), (10, 0), (60, 600))
+    (outage,) = find_outages(pieces, TEN_A_SECOND, RULE)
+    assert (outage.shortage, outage.shortage_at_most) == (D(0), D(0))
+
+
 def test_an_unfinished_outage_has_no_end_and_only_its_known_time() -> None:
     (outage,) = find_outages(run((60, 600), (20, 0)), TEN_A_SECOND, RULE)
     assert outage.end is None

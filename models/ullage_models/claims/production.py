@@ -18,15 +18,14 @@ from ..money import exact, number, plain, rounded
 from .errors import ClaimError
 
 HOUR: Final = Decimal(3600)
-_MICRO: Final = Decimal(1_000_000)
-KEPT: Final = 500
+KEPT: Final = 240
 """Intervals of history that a watch keeps at most; equal neighbours count as one."""
 
 
-@exact
 def seconds(span: timedelta) -> Decimal:
-    """A duration as exact decimal seconds."""
-    return Decimal((span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds) / _MICRO
+    """A duration as exact decimal seconds. Built from text, because a constructor rounds in no context."""
+    whole = span.days * 86_400 + span.seconds
+    return Decimal(f"{whole * 1_000_000 + span.microseconds}E-6") if span.microseconds else Decimal(whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +80,15 @@ class Interval:
         """Units per hour, None where the count is not known."""
         return None if self.count is None else self.count * HOUR / self.length
 
-    @exact
     def part(self, start: datetime, end: datetime) -> Self | None:
         """The part of the interval inside a window, at its own rate; None where they do not meet."""
         start, end = max(start, self.start), min(end, self.end)
         if start >= end:
             return None
-        if (start, end) == (self.start, self.end):
-            return self
+        return self if (start, end) == (self.start, self.end) else self._clipped(start, end)
+
+    @exact
+    def _clipped(self, start: datetime, end: datetime) -> Self:
         kept, whole = seconds(end - start), self.length
         return replace(
             self, start=start, end=end, count=None if self.count is None else self.count * kept / whole,
@@ -174,27 +174,25 @@ def standard_output(
     measured, and stands in where less than ``min_measured`` was. None where there is neither.
     """
     parts = [p for i in intervals if (p := i.part(before - window, before)) is not None]
-    seen = sorted(
-        ((rate, p) for p in parts if p.observed >= min_observed and (rate := p.rate()) is not None and rate > 0),
-        key=lambda pair: pair[0],
-    )
-    half, so_far, median = sum((p.length for _, p in seen), Decimal(0)) / 2, Decimal(0), Decimal(0)
-    for rate, part in seen:
-        so_far, median = so_far + part.length, rate
+    timed = [(p.count, p.length, p.observed) for p in parts if p.count and p.observed >= min_observed]
+    seen = sorted((count / length, length, count, observed) for count, length, observed in timed)
+    half, so_far, median = sum((length for _, length, _, _ in seen), Decimal(0)) / 2, Decimal(0), Decimal(0)
+    for pace, length, _, _ in seen:
+        so_far, median = so_far + length, pace
         if so_far >= half:
             break
-    normal = [p for rate, p in seen if median * 9 <= rate * 10 <= median * 11]
-    measured = sum((p.length for p in normal), Decimal(0))
+    normal = [row for row in seen if median * 9 <= row[0] * 10 <= median * 11]
+    measured = sum((length for _, length, _, _ in normal), Decimal(0))
     if measured < seconds(min_measured) or not measured:
         if declared_rate is None:
             return None
         return Standard(declared_rate, "declared in the policy; too little normal running was measured", Decimal(0),
                         Decimal(0))  # fmt: skip
-    made = sum((p.count for p in normal if p.count is not None), Decimal(0))
+    made = sum((count for _, _, count, _ in normal), Decimal(0))
     rate = rounded(made * HOUR / measured, 6)
     if not rate:
         return None
-    watched = sum((p.observed * p.length for p in normal), Decimal(0)) / measured
+    watched = sum((observed * length for _, length, _, observed in normal), Decimal(0)) / measured
     basis = f"{plain(rounded(made, 3))} units in {plain(measured)} s of normal running before {before.isoformat()}"
     if declared_rate is not None and declared_rate < rate:
         return Standard(declared_rate, f"declared in the policy, below the measured rate ({basis})", watched, measured)

@@ -37,9 +37,9 @@ _MEMBERS = ("about.json", *(f"{name}.npy" for name in _ARRAYS))
 class Baseline:
     """``tags`` in the order in which values are given; ``model`` over those that are signals.
 
-    ``start``/``end``: the window learned from (timezone-aware); ``rows`` in it that were used; ``interval``: the usual time between
-    rows, seconds; ``longest_step``: seconds beyond which rows are missing; ``notes``: what the learner found worth telling.
-    """
+    ``start``/``end``: the window learned from (timezone-aware); ``rows`` in it that were used; ``interval``:
+    the usual time between rows, seconds; ``longest_step``: seconds beyond which rows are missing; ``notes``:
+    what the learner found worth telling."""
 
     tags: tuple[TagProfile, ...]
     model: LinearModel
@@ -105,9 +105,7 @@ def _read(content: bytes) -> Baseline:
         if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > MAX_BYTES:
             raise _refuse("its parts are compressed or too large")
         about = json.loads(archive.read("about.json"))
-        arrays = {
-            name: npy.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False) for name in _ARRAYS
-        }
+        arrays = {name: npy.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False) for name in _ARRAYS}
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise _refuse(f"its format is not {FORMAT}")
     tags = tuple(_tag(t) for t in about["tags"])
@@ -124,7 +122,7 @@ def _read(content: bytes) -> Baseline:
     return baseline
 
 
-def _tag(body: Any) -> TagProfile:
+def _tag(body: dict[str, Any]) -> TagProfile:
     tag = TagProfile(
         _text(body["name"]), _text(body["role"]), Kind(body["kind"]), _number(body["low"]), _number(body["high"]),
         _number(body["resolution"]), _number(body["moves"]), _whole(body["still_rows"], 0, 2**53),
@@ -139,7 +137,15 @@ def _tag(body: Any) -> TagProfile:
 def _model(arrays: dict[str, NDArray[Any]], lags: int, tags: int) -> LinearModel:
     columns = arrays["columns"]
     p, g = columns.shape[0], arrays["levels"].shape[0]
-    shapes = {"columns": (p,), "mean": (p,), "scale": (p,), "recall": (p,), "weights": (p, p * (lags + 1)), "grid": (p, g), "levels": (g,)}
+    shapes = {
+        "columns": (p,),
+        "mean": (p,),
+        "scale": (p,),
+        "recall": (p,),
+        "weights": (p, p * (lags + 1)),
+        "grid": (p, g),
+        "levels": (g,),
+    }
     for name, shape in shapes.items():
         kind = np.int64 if name == "columns" else np.float64
         if arrays[name].shape != shape or arrays[name].dtype != kind or not np.isfinite(arrays[name]).all():
@@ -153,10 +159,11 @@ def _model(arrays: dict[str, NDArray[Any]], lags: int, tags: int) -> LinearModel
     return LinearModel(lags=lags, **arrays)
 
 
-def _calibration(body: Any) -> Calibration:
+def _calibration(body: dict[str, Any]) -> Calibration:
     whole = {"persistence", "recovery", "drift_rows"}
     numbers: dict[str, Any] = {
-        f.name: _whole(body[f.name], 1, 2**31) if f.name in whole else _number(body[f.name]) for f in fields(Calibration)
+        f.name: _whole(body[f.name], 1, 2**31) if f.name in whole else _number(body[f.name])
+        for f in fields(Calibration)
     }
     calibration = Calibration(**numbers)
     sane = 0 < calibration.smoothing <= 1 and 0 < calibration.release <= 1 and calibration.drift >= 1
@@ -165,25 +172,25 @@ def _calibration(body: Any) -> Calibration:
     return calibration
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 200:
         raise _refuse("a name in it is not a text of 1 to 200 characters")
     return value
 
 
-def _number(value: Any, above: float = -math.inf) -> float:
+def _number(value: object, above: float = -math.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= above:
         raise _refuse("a number in it is missing or out of bounds")
     return float(value)
 
 
-def _whole(value: Any, low: int, high: int) -> int:
+def _whole(value: object, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise _refuse("a whole number in it is missing or out of bounds")
     return value
 
 
-def _time(value: Any) -> datetime:
+def _time(value: object) -> datetime:
     time = datetime.fromisoformat(_text(value))
     if time.tzinfo is None:
         raise _refuse("a time in it has no zone")

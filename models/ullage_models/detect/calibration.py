@@ -1,11 +1,10 @@
 """From surprises to one score and a threshold that holds in normal life.
 
-The score is a moving average (EWMA) over rows of the mean over signals of surprise ** POWER. With a power of 1 (Fisher's
-combination) a fault of one signal among many drowns; the maximum over signals is ruled by whichever signal is least
-well described; 1.5 lies between. The threshold is read off scores of normal rows that the model had not learned
-from: the smallest that would have opened no more episodes than the budget allows, continued beyond the largest
-score by an exponential tail where the window is too short to show even one.
-"""
+The score is a moving average (EWMA) over rows of the mean over signals of surprise ** POWER. With a power of 1
+(Fisher's combination) a fault of one signal among many drowns; the maximum over signals is ruled by whichever
+signal is least well described; 1.5 lies between. The threshold is read off scores of normal rows that the model
+had not learned from: the smallest that would have opened no more episodes than the budget allows, continued
+beyond the largest score by an exponential tail where the window is too short to show even one."""
 
 from __future__ import annotations
 
@@ -24,11 +23,11 @@ SMOOTHING = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """``smoothing`` 0-1 per row; ``threshold`` in units of the score; ``release``: share (0-1) of the threshold below which
-    a row counts as recovered; ``persistence``/``recovery``: rows in a row above / below before an episode opens /
-    closes; ``typical``: median score of normal rows; ``drift``: the largest factor by which the threshold may follow the recent normal level
-    (1: frozen); ``drift_rows``: rows in which it may at most follow from one end to the other; ``false_per_day``: expected episodes in a day of normal
-    running."""
+    """``smoothing`` 0-1 per row; ``threshold`` in units of the score; ``release``: share (0-1) of the threshold
+    below which a row counts as recovered; ``persistence``/``recovery``: rows in a row above / below before an
+    episode opens / closes; ``typical``: median score of normal rows; ``drift``: the largest factor by which the
+    threshold may follow the recent normal level (1: frozen); ``drift_rows``: rows in which it may at most
+    follow from one end to the other; ``false_per_day``: expected episodes in a day of normal running."""
 
     smoothing: float
     threshold: float
@@ -79,10 +78,10 @@ class MovingThreshold:
     """The threshold: frozen while normal running looks as it did, following it once it does not.
 
     A running median of the score (steps of one size, up or down) tells the recent level. While that level
-    stays below the geometric middle of the typical level and the threshold, nothing moves. Beyond, the threshold rises in proportion, so
-    that an alarm cannot stand for ever because the plant has aged. The level moves by at most a factor of
-    ``drift`` in ``drift_rows`` rows, whatever the scores, and never beyond that factor: an attacker can teach it neither
-    faster nor further. It falls back at the same pace.
+    stays below the geometric middle of the typical level and the threshold, nothing moves. Beyond, the
+    threshold rises in proportion, so that an alarm cannot stand for ever because the plant has aged. The level
+    moves by at most a factor of ``drift`` in ``drift_rows`` rows, whatever the scores, and never beyond that
+    factor: an attacker can teach it neither faster nor further. It falls back at the same pace.
 
     >>> c = Calibration(0.15, 4.0, 0.9, 2, 12, 1.0, 4.0, 100, 0.1)
     >>> threshold = MovingThreshold(c)

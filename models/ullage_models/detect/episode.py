@@ -7,10 +7,10 @@
     anomalous   | .          .           .           recovering   normal**     .
     recovering  | anomalous  anomalous   anomalous   .            normal**     .
 
-``over``: the score exceeds the threshold; ``under``: it is below the release level; ``between``: neither. "Long" means that it has been
-so for `persistence` / `recovery` rows running. ``unknown`` rows could not be judged: they neither end an episode nor open one, and count for
-nothing. * opens, ** closes. The table does not know who asks; time is an argument.
-"""
+``over``: the score exceeds the threshold; ``under``: it is below the release level; ``between``: neither.
+"Long" means that it has been so for `persistence` / `recovery` rows running. ``unknown`` rows could not be
+judged: they neither end an episode nor open one, and count for nothing. * opens, ** closes. The table does not
+know who asks; time is an argument."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class JudgedRow:
-    """What the machine is told about a row. ``score`` is None where the row could not be judged; ``parts`` of the broken relation
-    may be left empty while nothing is abnormal."""
+    """What the machine is told about a row. ``score`` is None where the row could not be judged; ``parts`` of
+    the broken relation may be left empty while nothing is abnormal."""
 
     time: datetime
     score: float | None
@@ -197,7 +197,9 @@ def _shares(weights: dict[str, float]) -> list[tuple[str, float]]:
     total = sum(weights.values())
     if total <= 0.0:
         return []
-    return sorted(((tag, weight / total) for tag, weight in weights.items() if weight > 0.0), key=lambda p: (-p[1], p[0]))
+    return sorted(
+        ((tag, weight / total) for tag, weight in weights.items() if weight > 0.0), key=lambda p: (-p[1], p[0])
+    )
 
 
 class EpisodeMachine:
@@ -217,8 +219,10 @@ class EpisodeMachine:
         self, persistence: int, recovery: int, release: float, update_every: timedelta, origin: str,
         commands: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
-        """``release``: share (0-1) of the threshold; ``update_every``: the least time between two messages about an open
-        episode; ``origin``: text that makes episode names unique, e.g. of the baseline; ``commands``: tags that command the process."""
+        """``release``: share (0-1) of the threshold; ``update_every``: the least time between two messages
+        about an open episode; ``origin``: text that makes episode names unique, e.g. of the baseline;
+        ``commands``: tags that
+        command the process."""
         self._persistence = persistence
         self._recovery = recovery
         self._release = release

@@ -26,9 +26,8 @@ class Code(enum.StrEnum):
 class Finding:
     """A tag, what was found about it, and a sentence that says why.
 
-    ``severity`` is 0-1 (see `episode.severity_of`); 0 is a remark that opens no episode by itself. ``value`` and ``expected`` are
-    in the tag's own unit, None where there is none.
-    """
+    ``severity`` is 0-1 (see `episode.severity_of`); 0 is a remark that opens no episode by itself. ``value``
+    and ``expected`` are in the tag's own unit, None where there is none."""
 
     code: Code
     tag: str

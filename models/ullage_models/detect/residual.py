@@ -2,8 +2,8 @@
 
 Every signal is predicted by ridge regression from the present values of the other signals and from the last
 ``lags`` values of all of them. All predictions come from one matrix: with C the covariance of the stacked
-values and P the inverse of C plus a ridge on its diagonal, the coefficients that predict signal i are -P[i, j] / P[i, i]
-(the partial regressions of a Gaussian graphical model; Lauritzen, Graphical Models, 1996, ch. 5). The
+values and P the inverse of C plus a ridge on its diagonal, the coefficients that predict signal i are -P[i, j]
+/ P[i, i] (the partial regressions of a Gaussian graphical model; Lauritzen, Graphical Models, 1996, ch. 5). The
 residual's surprise is conformal: the negative logarithm of the share of normal, out-of-sample residuals that
 were at least as large, so that signals of any distribution speak in one unit and none can speak without bound.
 """
@@ -30,11 +30,11 @@ class LinearModel:
     """p signals, L lags, G grid points.
 
     ``columns`` (p,) the tags of the baseline that are signals; ``mean``, ``scale`` (p,) standardise them, in
-    their own units; ``recall`` (p,) is 0 where a signal is measured from ``mean``, and otherwise the weight of the newest row in the
-    moving level that it is measured from (a signal that wandered through the whole window has no mean that would hold); ``weights`` (p, p * (L + 1)) turn stacked standardised values [now, 1 row ago, ...] into
-    residuals; ``grid`` (p, G) ascending sizes of residuals, the noise floor included, at which the surprise is
-    ``levels`` (G,), ascending from 0, in nats.
-    """
+    their own units; ``recall`` (p,) is 0 where a signal is measured from ``mean``, and otherwise the weight of
+    the newest row in the moving level that it is measured from (a signal that wandered through the whole window
+    has no mean that would hold); ``weights`` (p, p * (L + 1)) turn stacked standardised values [now, 1 row ago,
+    ...] into residuals; ``grid`` (p, G) ascending sizes of residuals, the noise floor included, at which the
+    surprise is ``levels`` (G,), ascending from 0, in nats."""
 
     columns: NDArray[np.int64]
     lags: int
@@ -83,8 +83,8 @@ class SurpriseTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residual:
-    """One judged row: ``value`` (p,) residuals in standard deviations, ``surprise`` (p,) in nats; NaN in both for the ``missing`` signals
-    that had no value, for what is unknown is neither normal nor abnormal."""
+    """One judged row: ``value`` (p,) residuals in standard deviations, ``surprise`` (p,) in nats; NaN in both
+    for the ``missing`` signals that had no value, for what is unknown is neither normal nor abnormal."""
 
     value: Floats
     surprise: Floats
@@ -97,7 +97,8 @@ class ResidualDetector:
     Two signals that move together, no lags; the second one leaves the first:
 
     >>> import numpy as np
-    >>> model = LinearModel(np.array([0, 1]), 0, np.zeros(2), np.ones(2), np.zeros(2), np.array([[1.0, -1.0], [-1.0, 1.0]]),
+    >>> model = LinearModel(np.array([0, 1]), 0, np.zeros(2), np.ones(2), np.zeros(2),
+    ...                     np.array([[1.0, -1.0], [-1.0, 1.0]]),
     ...                     np.array([[0.0, 0.1, 1.0]] * 2), np.array([0.0, 2.0, 8.0]))
     >>> detector = ResidualDetector(model)
     >>> detector.update(np.array([1.0, 1.0])).surprise
@@ -183,7 +184,7 @@ class ResidualDetector:
         key = unknown.tobytes()
         solver = self._patterns.get(key)
         if solver is None:
-            solver = -np.linalg.pinv(weights[:, :p][np.ix_(unknown, unknown)])
+            solver = np.asarray(-np.linalg.pinv(weights[:, :p][np.ix_(unknown, unknown)]), dtype=np.float64)
             self._patterns[key] = solver
             if len(self._patterns) > _CACHED_PATTERNS:
                 self._patterns.popitem(last=False)

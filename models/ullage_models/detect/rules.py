@@ -33,9 +33,13 @@ ROLLOVERS = tuple(float(m) for m in (10**4, 10**5, 10**6, 10**7, 10**8, 10**9, 2
 class RangeRule:
     """A reading outside the range seen by more than the tag's margin.
 
+    Seasons move ranges. While a reading stays outside, its limit gives way, by one margin in ``yield_rows``
+    rows and by ten in all: a plant that has slowly moved on does not stand in alarm for ever, and nobody can
+    teach a far reading quickly.
+
     >>> import numpy as np
     >>> level = TagProfile("level", "measurement", Kind.MEASURED, 1.0, 3.0, 0.01, 1.0, 2, 0, (), 1.0, 0.5)
-    >>> rule = RangeRule([level])
+    >>> rule = RangeRule([level], yield_rows=1000)
     >>> [f.severity for f in rule.update(np.array([3.9]))], rule.update(np.array([float("nan")]))
     ([], [])
     >>> [finding] = rule.update(np.array([6.0]))
@@ -43,16 +47,27 @@ class RangeRule:
     (0.62, 'level reads 6, outside 1 to 3 seen in learning by 1.5 times that range')
     """
 
-    def __init__(self, tags: Sequence[TagProfile]) -> None:
+    def __init__(self, tags: Sequence[TagProfile], yield_rows: int) -> None:
         self._tags = tags
         watched = [t.kind is Kind.MEASURED and t.span > 0 for t in tags]
+        margin = np.array([t.margin * t.span if w else 0.0 for t, w in zip(tags, watched, strict=True)])
+        self._step = margin / yield_rows
         self._low = np.array([t.low - t.margin * t.span if w else -np.inf for t, w in zip(tags, watched, strict=True)])
+        self._lowest = self._low - 9.0 * margin
         self._high = np.array([t.high + t.margin * t.span if w else np.inf for t, w in zip(tags, watched, strict=True)])
+
+        self._highest = self._high + 9.0 * margin
 
     def update(self, values: Floats) -> list[Finding]:
         """Findings of one row; ``values`` in the baseline's tag order, NaN where unknown."""
-        out = (values > self._high) | (values < self._low)
-        return [self._finding(int(i), float(values[i])) for i in np.flatnonzero(out)] if out.any() else []
+        above, below = values > self._high, values < self._low
+        out = above | below
+        if not out.any():
+            return []
+        findings = [self._finding(int(i), float(values[i])) for i in np.flatnonzero(out)]
+        self._high = np.where(above, np.minimum(self._high + self._step, self._highest), self._high)
+        self._low = np.where(below, np.maximum(self._low - self._step, self._lowest), self._low)
+        return findings
 
     def _finding(self, i: int, value: float) -> Finding:
         tag = self._tags[i]
@@ -199,9 +214,7 @@ class RunningRule:
                 continue
             self._off[i] = self._off[i] + 1 if value <= off else 0
             if self._off[i] > limit:
-                reason = (
-                    f"{tag.name} has been off for {self._off[i]} rows; the longest in learning was {tag.off_rows}"
-                )
+                reason = f"{tag.name} has been off for {self._off[i]} rows; the longest in learning was {tag.off_rows}"
                 findings.append(Finding(Code.STOPPED, tag.name, STOPPED_SEVERITY, value, tag.high, reason))
         return findings
 
@@ -236,7 +249,10 @@ class CounterRule:
             self._last[i] = value
             if value < last and not rolled_over(last, value):
                 reason = f"counter {tag.name} went back from {last:g} to {value:g} without rolling over"
-                self._held[i] = (HOLD_ROWS, Finding(Code.COUNTER_BACK, tag.name, BACKWARDS_SEVERITY, value, last, reason))
+                self._held[i] = (
+                    HOLD_ROWS,
+                    Finding(Code.COUNTER_BACK, tag.name, BACKWARDS_SEVERITY, value, last, reason),
+                )
             held = self._held.get(i)
             if held is not None:
                 findings.append(held[1])
@@ -280,15 +296,17 @@ class LostRule:
             return []
         self._rows = {tag: self._rows.get(tag, 0) + 1 for tag in missing if tag in self._names}
         return [
-            Finding(Code.LOST, tag, LOST_SEVERITY, None, None, f"{tag} has had no value for {rows} rows: {missing[tag]}")
+            Finding(
+                Code.LOST, tag, LOST_SEVERITY, None, None, f"{tag} has had no value for {rows} rows: {missing[tag]}"
+            )
             for tag, rows in self._rows.items()
             if rows >= LOST_ROWS
         ]
 
 
 class MovedRule:
-    """A tag that never moved in learning begins to move. A remark, made once: it opens no episode, for nothing says what
-    is normal.
+    """A tag that never moved in learning begins to move. A remark, made once: it opens no episode, for nothing
+    says what is normal.
 
     >>> import numpy as np
     >>> pump = TagProfile("spare_pump", "measurement", Kind.CONSTANT, 0.0, 0.0, 0.0, 0.0, 0, 0, (0.0,), 1.0, 0.5)
@@ -298,7 +316,9 @@ class MovedRule:
 
     def __init__(self, tags: Sequence[TagProfile]) -> None:
         self._tags = tags
-        watched = [t.kind is Kind.CONSTANT and t.role not in ("running", "command", "state", *COUNTER_ROLES) for t in tags]
+        watched = [
+            t.kind is Kind.CONSTANT and t.role not in ("running", "command", "state", *COUNTER_ROLES) for t in tags
+        ]
         self._level = np.array([t.low if w else np.nan for t, w in zip(tags, watched, strict=True)])
         self._slack = np.array([1e-6 * abs(t.low) for t in tags])
         self._told = np.zeros(len(tags), dtype=bool)
@@ -315,16 +335,16 @@ class MovedRule:
                 Code.MOVED, self._tags[i].name, 0.0, float(values[i]), self._tags[i].low,
                 f"{self._tags[i].name} reads {values[i]:g}; in learning it never left {self._tags[i].low:g}",
             )
-            for i in np.flatnonzero(new)
+            for i in np.flatnonzero(new).tolist()
         ]  # fmt: skip
 
 
 class Rules:
     """All rules over one row."""
 
-    def __init__(self, tags: Sequence[TagProfile], rows: int) -> None:
-        """``rows``: rows of the learning window."""
-        self._range = RangeRule(tags)
+    def __init__(self, tags: Sequence[TagProfile], rows: int, yield_rows: int) -> None:
+        """``rows``: rows of the learning window; ``yield_rows``: rows in which a range gives way by one margin."""
+        self._range = RangeRule(tags, yield_rows)
         self._still = StillRule(tags, rows)
         self._setting = SettingRule(tags)
         self._running = RunningRule(tags)

@@ -50,7 +50,9 @@ LONE_SHARE = 0.5
 """A tag with at least this share (0-1) of a broken relation stands alone against its peers."""
 
 
-def candidates(findings: Sequence[Finding], shares: Sequence[tuple[str, float]], commands: frozenset[str]) -> tuple[Technique, ...]:
+def candidates(
+    findings: Sequence[Finding], shares: Sequence[tuple[str, float]], commands: frozenset[str]
+) -> tuple[Technique, ...]:
     """The techniques that findings resemble, without duplicates, in the order of the findings.
 
     ``shares``: tags and their share (0-1) of a broken relation, largest first, empty if none is broken.

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from ullage_protocols.messages import Anomaly
 
 from ullage_models.errors import BaselineError
-from ullage_protocols.messages import Anomaly
 
 from .baseline import Baseline
 from .calibration import MovingThreshold, Smoother
@@ -31,8 +31,9 @@ EXPECTED_PART = math.gamma(2.5)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a user may set; None leaves it to the baseline. ``persistence`` and ``recovery`` in rows; ``update_every``: the least time
-    between two messages about an open episode, by default 20 rows and at least 5 s."""
+    """What a user may set; None leaves it to the baseline. ``persistence`` and ``recovery`` in rows;
+    ``update_every``: the least time between two messages about an open episode, by default 20 rows and at least
+    5 s."""
 
     persistence: int | None = None
     recovery: int | None = None
@@ -72,7 +73,7 @@ class Watch:
         self._clock = RowClock(baseline.longest_step)
         self._signals = Signals(baseline)
         self._detector = ResidualDetector(baseline.model)
-        self._rules = Rules(baseline.tags, baseline.rows)
+        self._rules = Rules(baseline.tags, baseline.rows, calibration.drift_rows)
         self._smoothing = calibration.smoothing
         self._smoother = Smoother(calibration.smoothing, calibration.typical)
         self._threshold = MovingThreshold(calibration)
@@ -98,16 +99,21 @@ class Watch:
         return row
 
     def update(
-        self, time: datetime, values: Mapping[str, float | None] | NDArray[Any], missing: Mapping[str, str] | None = None
+        self,
+        time: datetime,
+        values: Mapping[str, float | None] | NDArray[Any],
+        missing: Mapping[str, str] | None = None,
     ) -> Judgement:
         """Judge one row.
 
-        ``time`` is timezone-aware; ``values`` by tag name, or an array in the baseline's tag order with NaN for unknown; ``missing``
-        says why a tag that should have a value has none. BaselineError if an array has another length.
-        """
+        ``time`` is timezone-aware; ``values`` by tag name, or an array in the baseline's tag order with NaN for
+        unknown; ``missing`` says why a tag that should have a value has none. BaselineError if an array has
+        another length."""
         row = self.row(values) if isinstance(values, Mapping) else np.array(values, dtype=np.float64)
         if row.shape != (len(self._names),):
-            raise BaselineError(f"a row has {row.size} values, the baseline {len(self._names)} tags; give them in its order")
+            raise BaselineError(
+                f"a row has {row.size} values, the baseline {len(self._names)} tags; give them in its order"
+            )
         row[np.abs(row) == np.inf] = np.nan
         step = self._clock.step(time)
         threshold = self._threshold.value
@@ -165,30 +171,21 @@ class Watch:
         for i in np.flatnonzero(weights > 0.0):
             tag = self._baseline.tags[model.columns[i]]
             off = float(residual.value[i] * model.scale[i])
-            if tag.kind is Kind.COUNTER:
-                value = float(signals[i])
-            else:
-                value = float(row[model.columns[i]])
+            value = float(signals[i]) if tag.kind is Kind.COUNTER else float(row[model.columns[i]])
             known = not math.isnan(value) and not math.isnan(off)
-            parts.append(
-                Part(tag.name, float(weights[i]), value if known else None, value - off if known else None)
-            )
+            parts.append(Part(tag.name, float(weights[i]), value if known else None, value - off if known else None))
         return parts
 
 
 class Signals:
-    """From tags to the linear model's signals: readings as they are, counters as their rate per usual row.
-
-    >>> from datetime import timezone
-    >>> from ullage_models.training.learn import History, learn
+    """From tags to the linear model's signals: readings as they are, counters as their rate per usual row. A counter's
+    first reading, and the one after a fall, give no rate: it is unknown there.
     """
 
     def __init__(self, baseline: Baseline) -> None:
         self._columns = baseline.model.columns
         self._interval = baseline.interval
-        self._counters = [
-            (i, int(c)) for i, c in enumerate(self._columns) if baseline.tags[c].kind is Kind.COUNTER
-        ]
+        self._counters = [(i, int(c)) for i, c in enumerate(self._columns) if baseline.tags[c].kind is Kind.COUNTER]
         self._last: dict[int, tuple[datetime, float]] = {}
 
     def reset(self) -> None:

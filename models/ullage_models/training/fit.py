@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .evidence import independent, widening
 from ullage_models.detect.residual import Z_LIMIT, LinearModel, SurpriseTable
+
+from .evidence import independent, widening
 
 Floats = NDArray[np.float64]
 
@@ -123,14 +124,23 @@ def _from_level(signals: Floats, stretch: NDArray[np.int64], mean: Floats, recal
 def _usable(whole: NDArray[np.bool_], stretch: NDArray[np.int64], lags: int) -> NDArray[np.int64]:
     """Rows with the rows before them in the same stretch and, where most rows are so, every signal known in all."""
     n = len(stretch)
-    at = np.arange(lags, n)
+    at: NDArray[np.int64] = np.arange(lags, n, dtype=np.int64)
     at = at[stretch[at] == stretch[at - lags]]
-    full = whole.all(axis=1)
-    complete = at[np.all([full[at - k] for k in range(lags + 1)], axis=0)]
+    full: NDArray[np.bool_] = np.asarray(whole.all(axis=1))
+    complete: NDArray[np.int64] = at[_all_of(full, at, lags)]
     if len(complete) * 2 >= len(at):
         return complete
-    half = whole.mean(axis=1) >= 0.5
-    return at[np.all([half[at - k] for k in range(lags + 1)], axis=0)]
+    half: NDArray[np.bool_] = np.asarray(whole.mean(axis=1) >= 0.5)
+    at = at[_all_of(half, at, lags)]
+    return at
+
+
+def _all_of(fit_rows: NDArray[np.bool_], at: NDArray[np.int64], lags: int) -> NDArray[np.bool_]:
+    """Whether the rows ``at`` and the ``lags`` rows before each of them are all fit."""
+    fit_all = np.ones(len(at), dtype=np.bool_)
+    for lag in range(lags + 1):
+        fit_all &= fit_rows[at - lag]
+    return fit_all
 
 
 def _sample(at: NDArray[np.int64], features: int) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """``tags``: names; ``times`` (n,): seconds since 1970 UTC, in the order recorded; ``values`` (n, tags): readings in the tags' own units,
-    NaN where unknown."""
+    """``tags``: names; ``times`` (n,): seconds since 1970 UTC, in the order recorded; ``values`` (n, tags):
+    readings in the tags' own units, NaN where unknown."""
 
     tags: tuple[str, ...]
     times: Floats
@@ -25,8 +25,9 @@ class History:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ordered:
-    """Rows whose time follows. ``stretch`` (n,): number of the unbroken stretch that a row belongs to; ``interval``: usual seconds between
-    rows; ``longest_step``: seconds beyond which rows are missing; ``dropped``: rows left out by reason."""
+    """Rows whose time follows. ``stretch`` (n,): number of the unbroken stretch that a row belongs to;
+    ``interval``: usual seconds between rows; ``longest_step``: seconds beyond which rows are missing;
+    ``dropped``: rows left out by reason."""
 
     times: Floats
     values: Floats

@@ -33,9 +33,9 @@ LEAST_OBSERVED = 0.5
 def learn(history: History, roles: Mapping[str, str] | None = None, progress: Progress | None = None) -> Baseline:
     """Learn a baseline.
 
-    ``roles``: a role of `detect.tags.ROLES` for tags that have one. ``progress``: told (what is being done, share 0-1 of it).
-    LearningError where there is nothing to learn from, or where roles name tags that do not exist.
-    """
+    ``roles``: a role of `detect.tags.ROLES` for tags that have one. ``progress``: told (what is being done,
+    share 0-1 of it). LearningError where there is nothing to learn from, or where roles name tags that do not
+    exist."""
     tell = progress or (lambda _what, _share: None)
     given = dict(roles or {})
     _check(history, given)
@@ -70,9 +70,15 @@ def learn(history: History, roles: Mapping[str, str] | None = None, progress: Pr
 def _check(history: History, roles: Mapping[str, str]) -> None:
     n, p = history.values.shape
     if len(history.times) != n or len(history.tags) != p or not 0 < p <= MAX_TAGS:
-        raise LearningError(f"the history has {p} columns and {len(history.tags)} tags; between 1 and {MAX_TAGS} are possible")
+        raise LearningError(
+            f"the history has {p} columns and {len(history.tags)} tags; between 1 and {MAX_TAGS} are possible"
+        )
     faults = [f"tag {tag!r} is not in the history" for tag in roles if tag not in history.tags]
-    faults += [f"role {role!r} of tag {tag!r} is none of {', '.join(ROLES)}" for tag, role in roles.items() if role not in ROLES]
+    faults += [
+        f"role {role!r} of tag {tag!r} is none of {', '.join(ROLES)}"
+        for tag, role in roles.items()
+        if role not in ROLES
+    ]
     if faults:
         raise LearningError("; ".join(faults))
 
@@ -109,7 +115,9 @@ def _rate(readings: Floats, rows: Ordered) -> Floats:
 
 def _nothing() -> Fitted:
     empty = np.zeros((0, 0))
-    model = LinearModel(np.zeros(0, np.int64), 0, np.zeros(0), np.zeros(0), np.zeros(0), empty, np.zeros((0, 2)), np.array([0.0, 1.0]))
+    model = LinearModel(
+        np.zeros(0, np.int64), 0, np.zeros(0), np.zeros(0), np.zeros(0), empty, np.zeros((0, 2)), np.array([0.0, 1.0])
+    )
     return Fitted(model, empty, np.zeros(0, np.int64))
 
 

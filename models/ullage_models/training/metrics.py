@@ -1,12 +1,12 @@
 """How good a detection was, from labels, after the event. No point adjustment anywhere.
 
-Point-adjusted scores count a whole event as found when one of its rows is; random scores then look excellent (Kim et al., Towards a
-rigorous evaluation of time-series anomaly detection, AAAI 2022). Here a row is a row, an event is an event, and normal
-time in alarm is reported as a share.
-"""
+Point-adjusted scores count a whole event as found when one of its rows is; random scores then look excellent
+(Kim et al., Towards a rigorous evaluation of time-series anomaly detection, AAAI 2022). Here a row is a row, an
+event is an event, and normal time in alarm is reported as a share."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,10 +21,12 @@ DAY = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """``events``: runs of labelled rows, ``found``: those with a row in alarm; ``delay``: mean time in seconds from an event's first row to its first
-    alarm, over those found; ``false_per_day``: runs of alarm that touch no event, per day of the record; ``normal_in_alarm``: share (0-1)
-    of judged normal rows in alarm; ``recall``: share of labelled rows in alarm; ``batadal_s``: see `batadal_s`;
-    ``average_precision``, ``vus_pr``: of the scores alone (None where there is no event)."""
+    """``events``: runs of labelled rows, ``found``: those with a row in alarm; ``delay``: mean time in seconds
+    from an event's first row to its first alarm, over those found; ``false_per_day``: runs of alarm that touch
+    no event, per day of the record; ``normal_in_alarm``: share (0-1) of judged normal rows in alarm;
+    ``recall``: share of labelled rows in alarm; ``batadal_s``: see `batadal_s`; ``average_precision``,
+    ``vus_pr``: of the scores alone (None where
+    there is no event)."""
 
     events: int
     found: int
@@ -59,8 +61,8 @@ class Measures:
 
 
 def measure(times: Floats, scores: Floats, thresholds: Floats, labels: Floats) -> Measures | None:
-    """Compare alarms (score > threshold) with labels. Arrays (n,): times in seconds (NaN: none), scores (NaN: not judged), labels 0, 1 or NaN
-    (unlabelled: left out). None where no row is labelled."""
+    """Compare alarms (score > threshold) with labels. Arrays (n,): times in seconds (NaN: none), scores (NaN:
+    not judged), labels 0, 1 or NaN (unlabelled: left out). None where no row is labelled."""
     labelled = ~np.isnan(labels)
     if not labelled.any():
         return None
@@ -96,8 +98,8 @@ def runs(flags: Flags) -> list[tuple[int, int]]:
 
 
 def batadal_s(truth: Flags, alarm: Flags) -> float:
-    """Score of the BATADAL contest (Taormina et al., J. Water Resour. Plann. Manage. 144(8), 2018): half for time to detection, half for the mean
-    of true positive and true negative rates, by rows.
+    """Score of the BATADAL contest (Taormina et al., J. Water Resour. Plann. Manage. 144(8), 2018): half for
+    time to detection, half for the mean of true positive and true negative rates, by rows.
 
     >>> import numpy as np
     >>> truth = np.array([0, 0, 1, 1, 1, 1, 0, 0], dtype=bool)
@@ -126,9 +128,9 @@ def average_precision(truth: Flags, score: Floats) -> float:
 
 
 def vus_pr(truth: Flags, score: Floats, window: int = 100, thresholds: int = 250) -> float:
-    """Volume under the precision-recall surface (Paparrizos et al., PVLDB 15(11), 2022; the "opt" form of TSB-AD): precision and recall over `thresholds`
-    ranks of the score, with labels that fade out over 0 .. ``window`` rows around each event, averaged over that width.
-    """
+    """Volume under the precision-recall surface (Paparrizos et al., PVLDB 15(11), 2022; the "opt" form of
+    TSB-AD): precision and recall over `thresholds` ranks of the score, with labels that fade out over 0 ..
+    ``window`` rows around each event, averaged over that width."""
     events = runs(truth)
     n, positive = len(truth), int(truth.sum())
     if not events:
@@ -174,10 +176,11 @@ def _existence(
 ) -> Floats:
     """Share of events, widened and merged where they meet, in which each threshold raises an alarm."""
     groups, start = [], max(events[0][0] - width // 2, 0)
-    for (_, end), (following, _) in zip(events, events[1:], strict=False):
+    for (_, end), (following, _) in itertools.pairwise(events):
         if end - 1 + width // 2 < following - width // 2:
             groups.append((start, end + width // 2))
             start = following - width // 2
     groups.append((start, min(events[-1][1] + width // 2, n)))
     hit = [alarms[:, np.searchsorted(reach, a) : np.searchsorted(reach, b)].any(axis=1) for a, b in groups]
-    return np.mean(np.array(hit, dtype=np.float64), axis=0)
+    share: Floats = np.asarray(np.array(hit, dtype=np.float64).mean(axis=0))
+    return share

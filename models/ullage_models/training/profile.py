@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 ACCURACY = 0.001
 """Share of its largest reading by which a tag must move to count as moving."""
 
-BASE_MARGIN = 0.5
+BASE_MARGIN = 1.0
 """How far beyond its range a tag may read, in widths of that range, when the window shows it well."""
 
 MOST_LEVELS = 32
@@ -84,7 +84,8 @@ def _climbs(values: Floats, levels: Floats, moved: NDArray[np.bool_]) -> bool:
 def _moved(values: Floats, accuracy: float, shift: float = 0.0) -> NDArray[np.bool_]:
     """Whether each reading differs from the one before by more than rounding to the accuracy hides."""
     rounded = np.floor(values / accuracy + shift) if accuracy > 0 else values
-    return np.diff(rounded) != 0
+    moved: NDArray[np.bool_] = np.diff(rounded) != 0
+    return moved
 
 
 def _longest_still(values: Floats, together: NDArray[np.bool_], accuracy: float) -> int:

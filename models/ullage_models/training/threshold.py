@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from ullage_models.detect.calibration import SMOOTHING, Calibration, Smoother, combine, count_episodes
 
+from .evidence import independent, widening
+
 Floats = NDArray[np.float64]
 
 BUDGET_PER_DAY = 0.01
@@ -42,8 +44,8 @@ def calibrate(surprise: Floats, breaks: NDArray[np.bool_], interval: float) -> C
     middle = float(np.median(combine(surprise)))
     scores = scores_of(surprise, breaks, middle)
     days = len(scores) * interval / DAY
-    threshold = _threshold(scores, days)
     typical = max(float(np.median(scores)), 1e-6)
+    threshold = typical + widening(independent(scores)) * (_threshold(scores, days) - typical)
     return Calibration(
         SMOOTHING, threshold, RELEASE, PERSISTENCE, RECOVERY, typical, DRIFT, max(DRIFT_ROWS, round(DAY / interval)),
         _expected(scores, days, threshold),

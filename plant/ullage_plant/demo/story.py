@@ -194,6 +194,7 @@ class Story:
                 "waiting_seconds": WAITING.total_seconds(),
                 "unit_price": str(PRICE),
                 "rate_of_gross_profit": str(GROSS_PROFIT_RATE),
+                "standard_output": {"end_at": "0.95"},
             },
             "rating": {"annual_gross_profit": "36000000.00"},
         }
@@ -254,10 +255,8 @@ class Story:
 
     def latest(self) -> dict[str, Any]:
         """The agent's last word about the episode of the attack."""
-        said = [
-            e["event"]["data"] for e in self.anomalies() if e["event"]["data"]["episode"] == self.episode["episode"]
-        ]
-        return said[-1]
+        told: list[dict[str, Any]] = [e["event"]["data"] for e in self.anomalies()]
+        return [data for data in told if data["episode"] == self.episode["episode"]][-1]
 
     def trip(self) -> None:
         """The plant's interlock trips the line; the scorer sees output stand still and drafts a claim."""
@@ -271,7 +270,7 @@ class Story:
         self.claim = str(claim["id"])
         self.screen.seen(step, "claim", f"{self.claim} is a {claim['state']}, opened by telemetry")
         # The outage goes on for a while, as real ones do, so that there is a loss after the waiting period.
-        far = self.await_(lambda: self.grown(Decimal(300)), 60, "a shortage of 300 bottles after the waiting period")
+        far = self.await_(lambda: self.grown(Decimal(250)), 60, "a shortage of 250 bottles after the waiting period")
         detail = self.world.api.get(f"/api/v1/claims/{self.claim}")
         self.screen.seen(
             step, "so far", f"short {Decimal(far['shortage']):.0f} bottles, "
@@ -279,7 +278,7 @@ class Story:
         )  # fmt: skip
 
     def grown(self, units: Decimal) -> dict[str, Any] | None:
-        claim = self.claims()[0]
+        claim: dict[str, Any] = self.claims()[0]
         return claim if Decimal(claim["shortage_after_waiting"]) >= units else None
 
     def recover(self) -> None:

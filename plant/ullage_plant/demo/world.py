@@ -6,6 +6,7 @@ import fcntl
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any
@@ -35,6 +36,8 @@ class World:
         self.opcua = ""
         self.scorer_key = ""
         self.token = ""
+        self.scorer: Child
+        self.agent: Child
 
     @property
     def address(self) -> str:
@@ -121,15 +124,21 @@ class World:
         child.line(30)
         return child
 
+    def restart(self, child: Child, start: Callable[[], Child]) -> Child:
+        """SIGKILL, as a power cut would, and up again."""
+        child.kill()
+        self.children.forget(child)
+        return start()
+
     def start(self) -> None:
         """Broker, plant, keys, scorer and agent, each observed to be up before the next."""
         self.broker.start(self.children)
         self.start_plant()
         self.write_agent_config()
         self.enrol()
-        self.start_scorer()
+        self.scorer = self.start_scorer()
         wait_for(lambda: bool(self.api.get("/healthz")), 10, "the scorer answering /healthz")
-        self.start_agent()
+        self.agent = self.start_agent()
 
 
 def open_folder(folder: Path) -> IO[str]:

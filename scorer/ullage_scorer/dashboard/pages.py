@@ -54,17 +54,8 @@ STATIC: Final = _read(files(__package__) / "static")
 
 # Characters that change the direction of text around them, and controls: shown, never obeyed.
 _UNSEEN = (
-    *range(9),
-    11,
-    12,
-    *range(14, 32),
-    127,
-    0x61C,
-    0x200E,
-    0x200F,
-    *range(0x202A, 0x202F),
-    *range(0x2066, 0x206A),
-)
+    *range(9), 11, 12, *range(14, 32), 127, 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)
+)  # fmt: skip
 _HARMLESS = dict.fromkeys(_UNSEEN, "\ufffd")
 
 

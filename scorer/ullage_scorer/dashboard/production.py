@@ -89,10 +89,11 @@ def charts(
         state = _state(row, silent)
         known = [m for m in made.get(row.line, ()) if m.end > now - WINDOW] or list(made.get(row.line, ()))[-1:]
         outage = _outage(watched, [stop for stop in stops if stop.line == row.line])
+        rate = None if state == SILENT else _recent(known)
+        plot = {"now": None if rate is None else float(rate), **_plot(known, watched.standard, outage, marks, now)}
         found.append(
             LineView(
-                row.line, state, None if state == SILENT else _recent(known), watched.standard, watched.basis,
-                _short(known, watched.standard), outage, _plot(known, watched.standard, outage, marks, now),
+                row.line, state, rate, watched.standard, watched.basis, _short(known, watched.standard), outage, plot
             )
         )  # fmt: skip
     return tuple(found)

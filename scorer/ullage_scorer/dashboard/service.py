@@ -41,33 +41,36 @@ _WORST_FIRST = {STOPPED: 0, SILENT: 1, RUNNING: 2, UNKNOWN: 3}
 
 
 def page(conn: Connection, scope: Scope, site: str, language: str, now: datetime) -> PageView:
-    """The whole page for a caller. ``site`` that is empty or not the caller's shows the first one instead."""
+    """The whole page for a caller. ``site`` that is empty or not the caller's shows the one most in need."""
     tip = ledger.tip(conn)
     base = PageView(now, tip.position, store.projected(conn), tip.chain)
     rows = policies_store.sites_of(conn, scope, after="", limit=MOST_SITES)
     if not rows:
         return base
-    chosen = next((row.id for row in rows if row.id == site), rows[0].id)
-    agents = _agents(conn, scope, now)
+    agents, opened = _agents(conn, scope, now), store.open_episodes(conn, scope)
     lines, watches = store.all_lines(conn, scope), production.standards(store.watches(conn, scope))
+    silent = {name: agent.silent for each in agents.values() for name, agent in each.items()}
+
+    def shown(row: Row[Any], views: tuple[LineView, ...], *, selected: bool = False) -> SiteView:
+        return _site(row, views, agents.get(row.id, {}), opened.get(row.id, 0), selected=selected)
+
+    sites = [
+        shown(row, production.glances([each for each in lines if each.site == row.id], watches, silent)) for row in rows
+    ]
+    place = _choose(sites, site)
+    chosen = sites[place].id
     episodes = store.newest_episodes(conn, scope, chosen, MOST_ANOMALIES)
     charts = production.charts(
         [row for row in lines if row.site == chosen], watches, store.newest_stops(conn, scope, chosen, 50),
         production.intervals(store.newest_production(conn, scope, chosen, production.MOST)),
-        [wire.parse_time(row.start) for row in episodes],
-        {name: agent.silent for site_agents in agents.values() for name, agent in site_agents.items()}, now,
+        [wire.parse_time(row.start) for row in episodes], silent, now,
     )  # fmt: skip
-    opened = store.open_episodes(conn, scope)
-    sites = tuple(
-        _site(row, [each for each in lines if each.site == row.id], watches, agents.get(row.id, {}),
-              opened.get(row.id, 0), charts if row.id == chosen else None)
-        for row in rows
-    )  # fmt: skip
+    sites[place] = shown(rows[place], charts, selected=True)
     policy = _in_force(rating.policies_of_site(conn, scope, chosen), now)
     anomalies = tuple(_anomaly(row) for row in episodes)
     starts = [each.start for each in anomalies]
     return PageView(
-        now, tip.position, base.projected, tip.chain, sites, next(s for s in sites if s.selected), charts,
+        now, tip.position, base.projected, tip.chain, tuple(sites), sites[place], charts,
         None if policy is None else _policy(policy),
         None if policy is None else _premium(store.newest_premiums(conn, scope, policy.id, MOST_PREMIUMS), starts, now),
         None if policy is None else _score(rating.last_score(conn, scope, policy.id), language),
@@ -87,13 +90,17 @@ def _agents(conn: Connection, scope: Scope, now: datetime) -> dict[str, dict[str
     return found
 
 
+def _choose(sites: Sequence[SiteView], asked: str) -> int:
+    """The place of the site asked for; else of the one most in need: open episodes, then the worst state."""
+    for place, site in enumerate(sites):
+        if site.id == asked:
+            return place
+    return min(range(len(sites)), key=lambda n: (not sites[n].open_episodes, _WORST_FIRST[sites[n].state], n))
+
+
 def _site(
-    row: Row[Any], lines: Sequence[Row[Any]], watches: Mapping[tuple[str, str], production.Watched],
-    agents: Mapping[str, AgentView], opened: int, charts: tuple[LineView, ...] | None,
-) -> SiteView:  # fmt: skip
-    selected = charts is not None
-    if charts is None:
-        charts = production.glances(lines, watches, {name: agent.silent for name, agent in agents.items()})
+    row: Row[Any], charts: tuple[LineView, ...], agents: Mapping[str, AgentView], opened: int, *, selected: bool
+) -> SiteView:
     states = {line.state for line in charts}
     if not states:
         silent = bool(agents) and all(a.silent for a in agents.values() if not a.revoked)

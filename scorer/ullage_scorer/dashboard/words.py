@@ -115,8 +115,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "basis": ("Basis of the standard", "标准产量依据"),
     "outage_since": ("Out since", "停产始于"),
     "outage_over": ("Outage ended", "停产结束于"),
-    "waiting_left": ("Waiting period left", "等待期剩余"),
-    "waiting_over": ("Waiting period is over", "等待期已过"),
+    "waiting_over": ("over", "已过"),
     "plot_waiting": ("waiting period ends", "等待期结束"),
     "plot_anomaly": ("anomaly", "异常"),
     "plot_ullage": (

@@ -14,6 +14,7 @@ from ullage_models.money import Money, number, rounded
 from ullage_models.rating.plan import RatingPlan, plan_in_force, shipped_plans
 from ullage_models.rating.premium import Submission
 from ullage_protocols import wire
+from ullage_protocols.errors import WireError
 
 from ..errors import CommandError
 from ..web import NAME, Strict
@@ -21,16 +22,13 @@ from ..web import NAME, Strict
 LAW_MODES = ("renewal", "decrease", "agreed")
 
 
-def _text(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be text")  # noqa: TRY004 - pydantic turns ValueError into a fault
-    return value
-
-
 def _moment(value: object) -> object:
     if isinstance(value, datetime):
         return value
-    return wire.parse_time(value) if isinstance(value, str) else _text(value)
+    try:
+        return wire.parse_time(value)
+    except WireError as exc:
+        raise ValueError(str(exc)) from exc
 
 
 Amount = Annotated[

@@ -147,6 +147,7 @@
       const text = state.box.dataset.waiting, wide = ctx.measureText(text).width;
       const left = x + wide + 12 * devicePixelRatio > bbox.left + bbox.width;
       ctx.fillStyle = css("--ink");
+      ctx.textAlign = "left";
       ctx.textBaseline = "bottom";
       ctx.fillText(text, left ? x - wide - 6 * devicePixelRatio : x + 6 * devicePixelRatio, bbox.top + bbox.height - 8 * devicePixelRatio);
     }
@@ -155,10 +156,6 @@
 
   const ullage = (box, series) => {
     const state = { series, box, hatch: (ctx, colour) => hatch(ctx, colour, 7) };
-    const shown = () => {
-      const s = state.series, at = s.rate.length - 1, rate = at < 0 ? null : s.rate[at];
-      return rate;
-    };
     const tell = (rate) => {
       const standard = state.series.standard;
       readout(state.box, { output: rate, standard, gap: rate === null || standard === null ? null : Math.max(0, standard - rate) }, 0);
@@ -180,7 +177,7 @@
         drawAxes: [(self) => drawUllage(self, state)],
         draw: [(self) => drawUllageMarks(self, state)],
         setCursor: [(self) => {
-          if (self.cursor.left < 0) { tell(shown()); return; }
+          if (self.cursor.left < 0) { tell(state.series.now); return; }
           const t = self.posToVal(self.cursor.left, "x");
           const i = state.series.start.findIndex((start, k) => start <= t && t < state.series.end[k]);
           tell(i < 0 ? null : state.series.rate[i]);
@@ -264,7 +261,7 @@
   };
 
   const redraw = () => {
-    for (const [id, { u, state }] of plots) {
+    for (const [id, { u, state }] of [...plots]) {
       u.destroy();
       plots.delete(id);
       if (state.box.isConnected) plots.set(id, makers[state.box.dataset.plot](state.box, state.series));

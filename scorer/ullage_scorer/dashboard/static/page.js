@@ -55,9 +55,9 @@
     // A panel that did not change is left alone: nothing flickers, nothing is read out again.
     if (!next || sent.get(target.id) === next.innerHTML) { event.detail.shouldSwap = false; return; }
     sent.set(target.id, next.innerHTML);
-    for (const open of target.querySelectorAll("details[open][id]")) {
-      const same = next.querySelector(`#${CSS.escape(open.id)}`);
-      if (same) same.open = true;
+    for (const details of target.querySelectorAll("details[id]")) {
+      const same = next.querySelector(`#${CSS.escape(details.id)}`);
+      if (same) same.open = details.open;
     }
     const feed = target.querySelector(".feed");
     if (feed) next.dataset.scrolled = feed.scrollTop;
