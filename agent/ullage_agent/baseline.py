@@ -103,7 +103,8 @@ class LiveLearning:
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
             )
-            _, errors = await asyncio.wait_for(self._process.communicate(), _LONGEST_LEARNING)
+            async with asyncio.timeout(_LONGEST_LEARNING):
+                _, errors = await self._process.communicate()
             if self._process.returncode == 0:
                 return load_baseline(self._config)
             lines = errors.decode(errors="replace").strip().splitlines()

@@ -116,7 +116,8 @@ class Poller:
         start, slot = loop.time(), 0
         while True:
             try:
-                samples = await asyncio.wait_for(self._client.read(), _LONGEST_READ)
+                async with asyncio.timeout(_LONGEST_READ):
+                    samples = await self._client.read()
             except TimeoutError as exc:
                 raise FieldError(f"device {self.device.name}: a read took longer than {_LONGEST_READ:g} s") from exc
             self.health.answered(samples)

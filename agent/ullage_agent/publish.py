@@ -78,7 +78,8 @@ class Publisher:
                 deadline = self._window.wake()
                 wait = _BUSY if busy else None if deadline is None else max(_BUSY, deadline - loop.time())
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
         finally:
             # A thread of its own: a connection attempt that hangs must not hold up the end of the process.
             goodbye = threading.Thread(target=self.link.stop, name="mqtt-goodbye", daemon=True)

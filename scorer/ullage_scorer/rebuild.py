@@ -75,7 +75,9 @@ def _difference(old: list[bytes], new: list[bytes]) -> str:
         if not was or not now or _key(was) != _key(now):
             return f"stored {_key(was)}, replayed {_key(now)}"
         columns = [name for name in now if was.get(name) != now[name]]
-        shown = "; ".join(f"{name} stored {str(was[name])[:200]!r}, replayed {str(now[name])[:200]!r}" for name in columns)
+        shown = "; ".join(
+            f"{name} stored {str(was[name])[:200]!r}, replayed {str(now[name])[:200]!r}" for name in columns
+        )
         return f"{_key(now)}: {shown}"
     return ""
 

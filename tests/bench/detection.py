@@ -5,7 +5,7 @@ FOLDER holds one folder for each set; what a set is follows from its files alone
 - ``normal`` and ``attacks``: learn on the one, judge the other by its labels (and, with ``attacks.csv``, whether
   the three tags with the largest shares of an episode touch what was attacked, by name);
 - ``*_tr`` and several ``*_te``: learn on the first, take the score's 99th percentile on the normal test file as
-threshold, report the share of rows above it after the first 160;
+  threshold, report the share of rows above it after the first 160;
 - many files of one plant: learn on the first 400 rows of each, judge the rest, points pooled;
 - one file: learn on the first tenth, judge the rest.
 

@@ -20,7 +20,7 @@ from ullage_protocols.messages import Production
 from ullage_protocols.receipt import Receipt
 
 SCORER = SigningKey.from_seed(b"s" * 32)
-MUTANTS = 300
+MUTANTS = 150
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 

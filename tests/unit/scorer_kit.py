@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from ullage_scorer.policies import service as policies
 from ullage_scorer.web import House
 from ullage_scorer.worker import Worker
 
+Said = tuple[Message, datetime]
 T0 = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 
 
@@ -102,6 +105,16 @@ class Outbox:
         return sum(1 for topic, _ in self.log if topic == "ack")
 
 
+@cache
+def _fresh() -> bytes:
+    """A migrated, empty database: made once, copied for every test."""
+    with tempfile.TemporaryDirectory() as folder:
+        db = Database(f"sqlite:///{folder}/scorer.db")
+        require_current(db)
+        db.close()
+        return db.path.read_bytes()
+
+
 class Kit:
     """A scorer without processes: everything real but the broker."""
 
@@ -114,6 +127,8 @@ class Kit:
 
     def open(self) -> None:
         self.db = Database(self.url, pragmas=self.pragmas)
+        if not self.db.path.exists():
+            self.db.path.write_bytes(_fresh())
         require_current(self.db)
         self.worker = Worker(self.db, clock=self.clock)
         self.ingest = Ingest(self.db, self.key, clock=self.clock, committed=self.worker.wake)
@@ -171,7 +186,9 @@ def hello() -> Hello:
     return Hello("0.1.0", "start", ("plc",), ("plc.level",), "a" * 64, T0, T0, 100)
 
 
-def made(start: float, end: float, count: int | None, *, line: str = "filling", observed: float = 1.0) -> tuple[Message, datetime]:
+def made(
+    start: float, end: float, count: int | None, *, line: str = "filling", observed: float = 1.0
+) -> tuple[Message, datetime]:
     running = 0.0 if not count else end - start
     return Production(line, at(start), at(end), count, running, None, observed), at(end)
 
@@ -212,11 +229,11 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
-def stopped(start: float, end: float, *, line: str = "filling") -> list[tuple[Message, datetime]]:
+def stopped(start: float, end: float, *, line: str = "filling") -> list[Said]:
     """Intervals of 10 s in which nothing was made."""
     return [made(s, s + 10, 0, line=line) for s in range(int(start), int(end), 10)]
 
 
-def running(start: float, end: float, *, line: str = "filling") -> list[tuple[Message, datetime]]:
+def running(start: float, end: float, *, line: str = "filling") -> list[Said]:
     """Intervals of 10 s with 20 bottles each: 7,200 an hour."""
     return [made(s, s + 10, 20, line=line) for s in range(int(start), int(end), 10)]

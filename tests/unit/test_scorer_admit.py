@@ -47,9 +47,9 @@ def test_the_next_record_is_appended_and_receipted_after_the_commit(kit: Kit) ->
     assert (receipt.through, receipt.head) == (2, pen.head)
     with kit.db.read() as conn:
         tip = chain.verify_chain(conn)
-        bodies = [r.body for r in conn.execute(select(ledger).where(ledger.c.agent == "a1").order_by(ledger.c.position))]
+        rows = conn.execute(select(ledger).where(ledger.c.agent == "a1").order_by(ledger.c.position)).all()
     assert (receipt.position, receipt.chain) == (tip.position, tip.chain)
-    assert bodies == pen.sealed
+    assert [row.body for row in rows] == pen.sealed
 
 
 def test_an_oversized_message_is_refused_before_it_is_read(kit: Kit) -> None:
@@ -102,7 +102,9 @@ def test_a_revoked_agent_is_refused_from_the_next_message_on(kit: Kit) -> None:
 def test_the_topic_must_name_the_signer(kit: Kit) -> None:
     pen, other = kit.enrol("a1"), kit.enrol("a2")
     sent = pen.write(beat(), T0)
-    kit.send(dataclasses.replace(sent, topic=topics.up(other.agent)), dataclasses.replace(sent, topic="ullage/v2/a1/up"))
+    kit.send(
+        dataclasses.replace(sent, topic=topics.up(other.agent)), dataclasses.replace(sent, topic="ullage/v2/a1/up")
+    )
     assert codes(kit) == [("a2", "signer"), ("", "topic")]
 
 

@@ -143,7 +143,10 @@ def test_every_line_of_every_agent_is_watched_on_its_own(kit: Kit) -> None:
     kit.tell(two, *running(0, 300, line="labels"))
     kit.tell(one, *stopped(300, 420), *running(300, 440, line="packing"), *running(420, 440))
     kit.tell(two, *stopped(300, 480, line="labels"), *running(480, 500, line="labels"))
-    assert sorted((c["line"], c["indemnity"]) for c in items(kit, "claims")) == [("filling", "300.00"), ("labels", "600.00")]
+    assert sorted((c["line"], c["indemnity"]) for c in items(kit, "claims")) == [
+        ("filling", "300.00"),
+        ("labels", "600.00"),
+    ]
 
 
 def test_a_policy_covers_only_the_lines_that_it_names(kit: Kit) -> None:
@@ -266,9 +269,7 @@ def test_a_rebuild_gives_the_same_bytes(kit: Kit) -> None:
     assert items(kit, "claims")[0]["state"] == "notified"
 
 
-@pytest.mark.parametrize(
-    ("table", "value"), [(claims, {"indemnity": "300.01"}), (premiums, {"charged": "1.00"})]
-)
+@pytest.mark.parametrize(("table", "value"), [(claims, {"indemnity": "300.01"}), (premiums, {"charged": "1.00"})])
 def test_a_rebuild_names_the_first_row_that_differs(kit: Kit, table: Any, value: dict[str, str]) -> None:
     pen = kit.enrol("a1")
     bind(kit)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,8 +106,7 @@ def test_a_foreign_object_answers_exactly_as_an_unknown_one(world: World, who: s
     unknown = dict.fromkeys(world.own, "no-such-thing")
     tried = 0
     for method, path in routes(world.kit):
-        names = {**filled(BODIES.get(path, {}), {k: f"<{k}>" for k in world.own}), "path": path}
-        if "{" not in path and "<site>" not in str(names):
+        if "{" not in path and (method == "GET" or "{site}" not in str(BODIES[path])):
             continue
         foreign, missing = ask(client, method, path, world.foreign), ask(client, method, path, unknown)
         assert foreign.status_code in (403, 404), (who, method, path, foreign.text)
@@ -157,9 +155,13 @@ def test_only_insurers_and_admins_write(world: World, who: str) -> None:
 
 def test_a_person_acts_only_in_a_role_that_the_key_allows(world: World) -> None:
     path = filled("/api/v1/claims/{claim}/transitions", world.own)
-    for who, role, expected in (("auditor", "insured", 403), ("policyholder", "handler", 403), ("insurer", "insured", 403)):
+    for who, role in (
+        ("auditor", "insured"),
+        ("policyholder", "handler"),
+        ("insurer", "insured"),
+    ):
         answer = world.clients[who].post(path, json={"event": "notify", "role": role})
-        assert answer.status_code == expected, (who, role, answer.text)
+        assert answer.status_code == 403, (who, role, answer.text)
 
 
 def test_a_revoked_or_limited_key_sees_nothing_more(world: World) -> None:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+STEADY = 20.0
+"""Independent readings that a window must show of a signal before its mean is believed to hold beyond the window."""
+
 PARTS = (5, 10, 20)
 LEAST_PART = 8
 

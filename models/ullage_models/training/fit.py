@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ullage_models.detect.residual import Z_LIMIT, LinearModel, SurpriseTable
 
-from .evidence import independent, widening
+from .evidence import STEADY, independent, widening
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +21,7 @@ movement, so that relations which hold only to the last digit of one window are 
 MOST_LAGS = 4
 MOST_SIGNALS = 1000
 MOST_FEATURES = 2000
+MOST_ROWS = 200_000
 MOST_WORK = 4e10
 """Rows times features squared; longer histories are sampled in unbroken stretches, evenly over the window."""
 
@@ -31,9 +32,6 @@ CAP = 12.0
 
 ACCURACY = 0.001
 """Share of a reading to which a sensor is believed at best: the noise floor of residuals."""
-
-STEADY = 20.0
-"""Independent readings that a window must show of a signal before its mean is believed to hold beyond the window."""
 
 MEMORY = 20
 """A signal that wandered is measured from a level with a memory of this part of the window."""
@@ -131,8 +129,7 @@ def _usable(whole: NDArray[np.bool_], stretch: NDArray[np.int64], lags: int) -> 
     if len(complete) * 2 >= len(at):
         return complete
     half: NDArray[np.bool_] = np.asarray(whole.mean(axis=1) >= 0.5)
-    at = at[_all_of(half, at, lags)]
-    return at
+    return np.compress(_all_of(half, at, lags), at)
 
 
 def _all_of(fit_rows: NDArray[np.bool_], at: NDArray[np.int64], lags: int) -> NDArray[np.bool_]:
@@ -144,7 +141,7 @@ def _all_of(fit_rows: NDArray[np.bool_], at: NDArray[np.int64], lags: int) -> ND
 
 
 def _sample(at: NDArray[np.int64], features: int) -> NDArray[np.int64]:
-    most = max(int(MOST_WORK / max(features, 1) ** 2), 2000)
+    most = min(max(int(MOST_WORK / max(features, 1) ** 2), 2000), MOST_ROWS)
     if len(at) <= most:
         return at
     parts = np.array_split(at, 40)

@@ -45,18 +45,18 @@ class Measures:
     def lines(self) -> list[str]:
         """For a terminal."""
         lines = [
-            f"  events found           {self.found} of {self.events}",
-            f"  false alarms a day     {self.false_per_day:.3f}",
-            f"  normal time in alarm   {100 * self.normal_in_alarm:.2f}%",
+            f"  events found             {self.found} of {self.events}",
+            f"  false alarms a day       {self.false_per_day:.3f}",
+            f"  normal time in alarm     {100 * self.normal_in_alarm:.2f}%",
         ]
         if self.delay is not None:
-            lines.insert(1, f"  mean delay             {self.delay:.0f} s")
+            lines.insert(1, f"  mean delay               {self.delay:.0f} s")
         for name, value in (
             ("rows of events in alarm", self.recall), ("BATADAL S", self.batadal_s),
             ("average precision", self.average_precision), ("VUS-PR (window 100)", self.vus_pr),
         ):  # fmt: skip
             if value is not None:
-                lines.append(f"  {name:<23}{value:.3f}")
+                lines.append(f"  {name:<25}{value:.3f}")
         return lines
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ullage_models.detect.rules import rolled_over
 from ullage_models.detect.tags import COUNTER_ROLES, Kind, TagProfile
 
-from .evidence import independent, widening
+from .evidence import STEADY, independent, widening
 from .history import Ordered
 
 Floats = NDArray[np.float64]
@@ -19,7 +19,8 @@ ACCURACY = 0.001
 """Share of its largest reading by which a tag must move to count as moving."""
 
 BASE_MARGIN = 1.0
-"""How far beyond its range a tag may read, in widths of that range, when the window shows it well."""
+"""How far beyond its range a tag may read, in widths of that range, when the window shows it well. Twice that where it
+wandered: a few readings seldom show the ends of a range."""
 
 MOST_LEVELS = 32
 COUNTER_LEVELS = 20
@@ -55,8 +56,13 @@ def _profile(name: str, role: str, column: Floats, stretch: NDArray[np.int64]) -
     off = _longest(values == low) if kind is Kind.STATE else 0
     return TagProfile(
         name, role, kind, low, high, float(steps.min()) if len(steps) else 0.0, lively, still, off, few,
-        observed, BASE_MARGIN * widening(independent(values)),
+        observed, _margin(independent(values)),
     )  # fmt: skip
+
+
+def _margin(count: float) -> float:
+    """Margin in widths of the range, from the number of independent readings that showed the range."""
+    return BASE_MARGIN * widening(count) * (2.0 if count < STEADY else 1.0)
 
 
 def _kind(role: str, values: Floats, levels: Floats, moved: NDArray[np.bool_]) -> Kind:

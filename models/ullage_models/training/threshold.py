@@ -23,6 +23,10 @@ RELEASE = 0.9
 DRIFT = 3.0
 DRIFT_ROWS = 1000
 """The threshold needs at least this many rows, and a day, to follow the level of the scores by the factor ``DRIFT``."""
+LEAST_ROOM = 5.0
+"""The scale of surprises is read off the same rows as the threshold, so that the scores of new rows lie higher, by a
+share that shrinks with the root of the rows: room that the threshold leaves at least, for one row."""
+
 DAY = 86_400.0
 
 
@@ -46,6 +50,7 @@ def calibrate(surprise: Floats, breaks: NDArray[np.bool_], interval: float) -> C
     days = len(scores) * interval / DAY
     typical = max(float(np.median(scores)), 1e-6)
     threshold = typical + widening(independent(scores)) * (_threshold(scores, days) - typical)
+    threshold = max(threshold, typical * (1.0 + LEAST_ROOM / math.sqrt(len(scores))))
     return Calibration(
         SMOOTHING, threshold, RELEASE, PERSISTENCE, RECOVERY, typical, DRIFT, max(DRIFT_ROWS, round(DAY / interval)),
         _expected(scores, days, threshold),

@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(argv)
     except SystemExit as exc:
         return int(exc.code or 0)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Set even where a shell started us with the interrupt ignored, as it does for background jobs.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     screen = Screen()
     try:
         with contextlib.closing(open_folder(args.dir.resolve())), Children() as children:
@@ -57,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
+    # Once is enough: a second Ctrl-C must not cut the tidying short.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -29,9 +29,9 @@ ledger = Table(
 )  # fmt: skip
 agents = Table(
     "agents", metadata,
-    _text("id", key=True), _text("tenant"), _text("site"), _text("public_key"), _text("enrolled_at"),
+    _text("id", key=True), _text("tenant"), _text("site"), _text("public_key"), _text("keyid"), _text("enrolled_at"),
     _text("revoked_at", null=True), _text("state"), _int("sequence"), _text("head"), _text("last_seen", null=True),
-    Index("agents_tenant", "tenant", "site"),
+    Index("agents_tenant", "tenant", "site"), Index("agents_keyid", "keyid"),
 )  # fmt: skip
 receipts = Table(
     "receipts", metadata,
@@ -138,9 +138,3 @@ MONEY = (policies, premiums, scores, stops, claims, claim_log)
 PROJECTIONS = (
     cursor, agent_state, sites, lines, episodes, policies, premiums, scores, outages, stops, claims, claim_log, changes
 )  # fmt: skip
-
-TRIGGERS = tuple(
-    f"CREATE TRIGGER ledger_no_{verb} BEFORE {verb.upper()} ON ledger "
-    "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
-    for verb in ("update", "delete")
-)

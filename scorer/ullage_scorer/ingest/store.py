@@ -30,18 +30,17 @@ def known(conn: Connection, agent: str) -> Known | None:
 
 
 def owner_of(conn: Connection, keyid: str) -> Known | None:
-    """The agent whose public key has this id. Only asked for messages that will be refused."""
-    for row in conn.execute(select(agents.c.id, agents.c.public_key)):
-        if PublicKey.from_text(row.public_key).keyid == keyid:
-            return known(conn, row.id)
-    return None
+    """The agent whose public key has this id."""
+    name = conn.execute(select(agents.c.id).where(agents.c.keyid == keyid).limit(1)).scalar()
+    return None if name is None else known(conn, name)
 
 
 def insert_agent(conn: Connection, *, agent: str, tenant: str, site: str, public_key: str, at: str) -> None:
+    keyid = PublicKey.from_text(public_key).keyid
     conn.execute(
         insert(agents).values(
-            id=agent, tenant=tenant, site=site, public_key=public_key, enrolled_at=at, state="enrolled", sequence=0,
-            head="",
+            id=agent, tenant=tenant, site=site, public_key=public_key, keyid=keyid, enrolled_at=at, state="enrolled",
+            sequence=0, head="",
         )
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ Episodes count with the times at which the agent told them, inside the period of
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -60,10 +61,7 @@ def _episode(conn: Connection, entry: Entry, message: Anomaly) -> None:
     known = store.episode(conn, SYSTEM, entry.agent, message.episode)
     told = [] if known is None else json.loads(known.document)["told"]
     at, severity = wire.format_time(event.time), str(number(message.severity))
-    # A telling that is neither later nor more severe than another can never count; the rest are kept.
-    told = [t for t in [*told, [at, severity]] if t == [at, severity] or t[0] > at or Decimal(t[1]) > Decimal(severity)]
-    if any(t[0] > at and Decimal(t[1]) >= Decimal(severity) for t in told):
-        told.remove([at, severity])
+    told = _weighty(told, at, severity)
     tags = sorted(message.tags, key=lambda t: (-t.share, t.tag))[:_KEPT_TAGS]
     document = {
         "told": told, "sequence": event.sequence, "threshold": message.threshold, "reasons": list(message.reasons),
@@ -92,6 +90,13 @@ def _episode(conn: Connection, entry: Entry, message: Anomaly) -> None:
             "techniques": [t.id for t in message.techniques],
         },
     )  # fmt: skip
+
+
+def _weighty(told: list[list[str]], at: str, severity: str) -> list[list[str]]:
+    """The tellings of an episode that can count: none that another one equals or exceeds in time and severity."""
+    if any(t[0] >= at and Decimal(t[1]) >= Decimal(severity) for t in told):
+        return told
+    return [*(t for t in told if t[0] > at or Decimal(t[1]) > Decimal(severity)), [at, severity]]
 
 
 def _events(rows: Sequence[Row[Any]], start: str, end: str) -> list[AnomalyEvent]:
@@ -127,7 +132,8 @@ def _rate(conn: Connection, entry: Entry, policy: Row[Any], at: datetime, reason
         plan, events, at, wire.parse_time(policy.start), wire.parse_time(policy.end),
         relativities={k: v for k, v in base.relativities.items() if k != "telemetry"},
     )  # fmt: skip
-    basis = sorted([e.episode, wire.format_time(e.at), str(e.severity)] for e in events)
+    counted = sorted([e.episode, wire.format_time(e.at), str(e.severity)] for e in events)
+    basis = hashlib.sha256(wire.encode({"events": counted})).hexdigest()
     last = store.last_score(conn, SYSTEM, policy.id)
     if last is not None and json.loads(last.document)["basis"] == basis:
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from ullage_scorer.db.schema import TRIGGERS
 
 revision = "0001"
 down_revision = None
@@ -30,6 +29,7 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(), nullable=False),
         sa.Column("site", sa.String(), nullable=False),
         sa.Column("public_key", sa.String(), nullable=False),
+        sa.Column("keyid", sa.String(), nullable=False),
         sa.Column("enrolled_at", sa.String(), nullable=False),
         sa.Column("revoked_at", sa.String(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("last_seen", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("agents_keyid", "agents", ["keyid"], unique=False)
     op.create_index("agents_tenant", "agents", ["tenant", "site"], unique=False)
     op.create_table(
         "changes",
@@ -271,8 +272,11 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("hash"),
     )
-    for trigger in TRIGGERS:
-        op.execute(trigger)
+    for verb in ("update", "delete"):
+        op.execute(
+            f"CREATE TRIGGER ledger_no_{verb} BEFORE {verb.upper()} ON ledger "
+            "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+        )
 
 
 def downgrade() -> None:
@@ -302,5 +306,6 @@ def downgrade() -> None:
     op.drop_table("claim_log")
     op.drop_table("changes")
     op.drop_index("agents_tenant", table_name="agents")
+    op.drop_index("agents_keyid", table_name="agents")
     op.drop_table("agents")
     op.drop_table("agent_state")
