@@ -93,8 +93,8 @@ def _config(top: Table, path: Path, files: bool) -> Config:
         table.unknown()
     if len(devices) > MAX_DEVICES:
         top.fault("device", f"{len(devices)} devices are more than {MAX_DEVICES}; split them over several agents")
-    if config.trigger and config.trigger not in config.watched:
-        watch.fault("trigger", f"trigger {config.trigger!r} is no watched tag; name one of the device tags")
+    if config.trigger and config.trigger not in {tag.name for tag in config.tags}:
+        watch.fault("trigger", f"trigger {config.trigger!r} is no configured tag; name one of the device tags")
     if devices and not config.watched:
         top.fault("device", "no tag is watched; leave out watch = false for at least one")
     return config

@@ -1,10 +1,11 @@
 """What one line makes, cut into intervals that abut. Pure: time comes with each reading.
 
-An interval ends with a reading, so its count is a difference of two readings and nothing is interpolated:
+An interval's count is a difference of two readings; nothing is interpolated. It ends:
 
 * when ``interval`` seconds have passed;
-* at once when the running tag changes; without such a tag, when the counter stands still much longer than its usual
-  spacing (then at the last reading that moved), and when it moves again (then at the last reading that stood);
+* at once when the running tag changes, midway between the two readings that saw it change, with what was made in
+  between on the side on which the line ran; without such a tag, when the counter stands still much longer than its
+  usual spacing (then at the last reading that moved), and when it moves again (then at the last that stood);
 * where a blind stretch (no reading for more than ``patience`` seconds) starts and ends, so that what was seen and
   what was not are apart. The blind interval's count is exact all the same: counters go on counting unseen.
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ullage_protocols import wire
@@ -128,8 +129,10 @@ class Meter:
         moved = self._integrate(reading, seconds, blind)
         if "running" not in config.roles and "count" in config.roles:
             ended += self._movement(moved, time, blind)
+        if not blind and self._flips(reading):
+            ended += self._flip(moved, seconds, time)
         self._last, self._before = time, self._point(time)
-        self._cut_due = self._note_running(reading, time) or self._cut_due
+        self._cut_due = (self._note_running(reading, time) and not ended) or self._cut_due
         length = (time - self._open.start).total_seconds()
         if stretch > 1 and config.interval <= length < config.interval * stretch:
             self._note(f"interval lengthened up to {stretch:g} times: the outbox fills up")
@@ -219,6 +222,23 @@ class Meter:
         if changed and self._config.principal != "running" and reading.count is None:
             self._cut_due = True
         return changed
+
+    def _flips(self, reading: Reading) -> bool:
+        return reading.running is not None and self._running is not None and reading.running != self._running
+
+    def _flip(self, made: float, seconds: float, time: datetime) -> list[Production]:
+        """The line stopped or started somewhere between two readings: cut midway, where the error is least.
+
+        What the counter made in between belongs to the side on which the line ran.
+        """
+        current, half = self._opened, seconds / 2
+        at = time - timedelta(seconds=half)
+        if at <= current.start:
+            return []
+        stopped = bool(self._running)
+        ran = current.ran - half if stopped else current.ran
+        point = _Point(at, current.seen - half, ran, current.used, self._energy)
+        return self._split(point, 0.0 if stopped else made, time)
 
     def _movement(self, made: float, time: datetime, blind: bool) -> list[Production]:
         """Start and stop of a line without a running tag, by its counter."""

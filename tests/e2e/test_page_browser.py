@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from e2e.page_browser import Browser, served
 from ullage_protocols.messages import Anomaly, TagShare, Technique
+from ullage_scorer.auth import service as auth
+from ullage_scorer.auth import store as auth_store
 from ullage_scorer.db.scope import SYSTEM
 from ullage_scorer.policies import service as policies
 from unit import scorer_kit as scorer
@@ -143,3 +145,24 @@ def test_the_stream_shows_each_tenant_its_own(kit: scorer.Kit) -> None:
         assert "No site yet" in foreign
         assert not any(secret in foreign for secret in ("plant-a", "filling", "gw-1"))
         assert _first_push(address, "/live", "") == "401"
+
+
+def test_a_stream_ends_when_its_key_is_revoked(kit: scorer.Kit) -> None:
+    pen = kit.enrol("gw-1")
+    key, token = auth.create_key(kit.db, tenant="acme", role="auditor", sites=None, note="", now=kit.clock())
+    opened = auth.open_session(kit.db, api_token=token, now=kit.clock())
+    assert opened is not None
+    with served(kit.app, kit.app.state.stopping) as address:
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", "/live", headers={"cookie": f"ullage_session={opened[0]}"})
+            answer = connection.getresponse()
+            assert answer.status == 200
+            assert answer.read1(65536)
+            with kit.db.write() as conn:
+                auth_store.revoke(conn, SYSTEM, key, "2026-11-23T08:00:00.000000Z")
+            kit.tell(pen, scorer.made(0, 10, 100, line="secret-line"))
+            rest = b""
+            while piece := answer.read1(65536):
+                rest += piece
+                assert b"secret-line" not in rest

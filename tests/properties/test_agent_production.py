@@ -142,15 +142,16 @@ def test_a_stop_is_cut_so_sharply_that_the_loss_is_within_one_percent(roles: fro
     assert lost == pytest.approx(450, rel=0.01)
 
 
-def test_a_start_and_a_stop_cut_at_once() -> None:
+def test_a_start_and_a_stop_cut_at_once_midway_between_the_readings_that_saw_it() -> None:
     world = World(10.0, [(20.0, 30.0)])
     meter = Meter(line(interval=60.0))
     assert polled(meter, world, 0.0, 20.0) == []
     [running] = meter.take(world.reading(20.0))
-    assert (running.count, running.running, running.observed) == (200, 20.0, 1.0)
+    assert running.end == at(19.875)
+    assert (running.count, running.running, running.observed) == (200, 19.875, 1.0)
     assert polled(meter, world, 20.25, 30.0) == []
     [stopped] = meter.take(world.reading(30.0))
-    assert (stopped.count, stopped.running) == (0, 0.0)
+    assert (stopped.end, stopped.count, stopped.running) == (at(29.875), 0, 0.0)
 
 
 def test_a_blind_stretch_is_an_interval_of_its_own_exact_in_count() -> None:
@@ -243,3 +244,11 @@ def test_a_counter_of_rubbish_never_gives_a_negative_or_impossible_number(values
         found += meter.take(Reading(at(step * 0.4), float(value), step % 7 < 5 if running else None))
     checked([*found, *meter.finish()])
     assert all(i.count is None or 0 <= i.count <= 65536 * len(values) for i in found)
+
+
+def test_parts_of_a_unit_are_carried_over_not_lost() -> None:
+    meter = Meter(line(interval=1.0, modulus=None))
+    found = []
+    for step in range(401):
+        found += meter.take(Reading(at(step / 4), step * 0.3, True))
+    assert sum(i.count or 0 for i in checked(found)) == 120

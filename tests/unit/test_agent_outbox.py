@@ -254,3 +254,9 @@ def test_time_goes_on_from_the_last_sealed_record(tmp_path: Path) -> None:
     [after] = Outbox(tmp_path, agent="gw", key=KEY, clock=early, limit=10**6).append([beat()])
     assert after.time > before.time
     assert "before the last sealed record" in early.notes()[0]
+
+
+def test_every_commit_is_synced(tmp_path: Path) -> None:
+    outbox = box(tmp_path)
+    assert outbox._db.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+    assert outbox._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -25,8 +25,7 @@ class Measures:
     from an event's first row to its first alarm, over those found; ``false_per_day``: runs of alarm that touch
     no event, per day of the record; ``normal_in_alarm``: share (0-1) of judged normal rows in alarm;
     ``recall``: share of labelled rows in alarm; ``batadal_s``: see `batadal_s`; ``average_precision``,
-    ``vus_pr``: of the scores alone (None where
-    there is no event)."""
+    ``vus_pr``: of the scores alone (None where there is no event, or no scikit-learn for the former)."""
 
     events: int
     found: int
@@ -113,18 +112,19 @@ def batadal_s(truth: Flags, alarm: Flags) -> float:
     return 0.5 * in_time + 0.25 * (positive + negative)
 
 
-def average_precision(truth: Flags, score: Floats) -> float:
-    """Area under the precision-recall steps; equal scores are taken together.
+def average_precision(truth: Flags, score: Floats) -> float | None:
+    """Area under the precision-recall steps, by scikit-learn; None where the extra [train] is not installed.
 
     >>> import numpy as np
     >>> average_precision(np.array([1, 0, 1, 0], dtype=bool), np.array([4.0, 3.0, 2.0, 1.0]))
     0.8333333333333333
     """
-    order = np.argsort(-score, kind="stable")
-    hits = np.cumsum(truth[order])
-    last = np.concatenate([np.flatnonzero(np.diff(score[order])), [len(score) - 1]])
-    recall = hits[last] / max(int(truth.sum()), 1)
-    return float(np.sum(np.diff(np.concatenate([[0.0], recall])) * hits[last] / (last + 1)))
+    try:
+        # Imported late: it takes a second, and a gateway that only learns and watches does without it.
+        from sklearn.metrics import average_precision_score
+    except ImportError:
+        return None
+    return float(average_precision_score(truth, score))
 
 
 def vus_pr(truth: Flags, score: Floats, window: int = 100, thresholds: int = 250) -> float:

@@ -128,6 +128,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "limit": ("Limit", "赔偿限额"),
     "waiting": ("Waiting period", "等待期"),
     "excess": ("excess", "免赔式"),
+    "calendar": ("calendar", "日历时间"),
     "trigger": ("trigger", "触发式"),
     "period": ("Period", "保险期间"),
     "plan": ("Rating plan", "费率方案"),
@@ -180,7 +181,6 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     # claims
     "claims": ("Claims", "理赔"),
     "claim": ("Claim", "赔案"),
-    "line": ("Line", "生产线"),
     "opened": ("Opened", "立案"),
     "outage": ("Outage", "停产"),
     "lasting": ("lasting", "持续中"),
@@ -231,6 +231,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "step deductible": ("Deductible", "免赔额"),
     "step limit": ("Limit", "赔偿限额"),
     "step rounding": ("Rounding", "取整"),
+    "unit waiting period": ("s", "秒"),
+    "unit standard output": ("units", "件"),
+    "unit actual output": ("units", "件"),
+    "unit lost units": ("units", "件"),
     "in lasted_seconds": ("lasted", "持续秒数"),
     "in waiting_seconds": ("waiting period", "等待秒数"),
     "in kind": ("kind", "方式"),
@@ -249,6 +253,58 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "in deductible": ("deductible", "免赔额"),
     "in limit": ("limit", "限额"),
     "in amount": ("amount", "金额"),
+    "note only time after the waiting period counts": (
+        "only time after the waiting period counts",
+        "仅计算等待期之后的时间",
+    ),
+    "note once it is over, all time from the start counts": (
+        "once it is over, all time from the start counts",
+        "等待期届满后，自停产开始的全部时间均计入",
+    ),
+    "note the outage did not outlast the waiting period; nothing is payable": (
+        "the outage did not outlast the waiting period; nothing is payable",
+        "停产未超过等待期，不予赔付",
+    ),
+    "note units that the line would have made": (
+        "units that the line would have made",
+        "生产线本应产出的件数",
+    ),
+    "note time without a count adds neither standard nor actual output; the most it could add is told apart": (
+        "time without a count adds neither standard nor actual output; the most it could add is told apart",
+        "无计数的时间既不计标准产量也不计实际产量；其最大可能影响另行列出",
+    ),
+    "note standard less actual, never below zero, less units made up later": (
+        "standard less actual, never below zero, less units made up later",
+        "标准减实际，不低于零，再减事后补产",
+    ),
+    "note lost units × gross profit of a unit": (
+        "lost units × gross profit of a unit",
+        "损失件数 × 单件毛利润",
+    ),
+    "note paid up to the gross profit it saves": (
+        "paid up to the gross profit it saves",
+        "以所挽回的毛利润为限",
+    ),
+    "note paid up to the gross profit it saved": (
+        "paid up to the gross profit it saved",
+        "以所挽回的毛利润为限",
+    ),
+    "note charges that ceased; the loss is never below zero": (
+        "charges that ceased; the loss is never below zero",
+        "已停止发生的费用；损失不低于零",
+    ),
+    "note after average, never below zero": (
+        "after average, never below zero",
+        "在比例分摊之后扣除，不低于零",
+    ),
+    "note the most the cover pays": (
+        "the most the cover pays",
+        "保单最高赔付额",
+    ),
+    "note half up to the minor unit, once, at the end": (
+        "half up to the minor unit, once, at the end",
+        "最后一次性四舍五入至最小货币单位",
+    ),
 }
 
 
@@ -267,6 +323,19 @@ class Words:
         """A name from a computation in this language; the name itself, with spaces, where it is not known."""
         found = TEXTS.get(f"{prefix} {name}")
         return name.replace("_", " ") if found is None else found[self._column]
+
+    def unit(self, step: str) -> str:
+        """The unit of a computation step's result; empty where the result names its own."""
+        found = TEXTS.get(f"unit {step}")
+        return "" if found is None else found[self._column]
+
+    def note(self, text: str) -> str:
+        """The rule behind a computation step; as it stands on record where it is not known."""
+        rule, mark, rest = text.partition("; ")
+        for known in (text, rule):
+            if (found := TEXTS.get(f"note {known}")) is not None:
+                return found[self._column] + (mark + rest if known is rule and mark else "")
+        return text
 
     def state(self, name: str) -> str:
         """A state or kind; unknown ones are shown as they are."""

@@ -57,7 +57,7 @@
     sent.set(target.id, next.innerHTML);
     for (const details of target.querySelectorAll("details[id]")) {
       const same = next.querySelector(`#${CSS.escape(details.id)}`);
-      if (same) same.open = true;
+      if (same) same.open = details.open;
     }
     const feed = target.querySelector(".feed");
     if (feed) next.dataset.scrolled = feed.scrollTop;
