@@ -65,7 +65,7 @@ def test_an_anomaly_a_stop_and_a_claim_appear_without_a_reload(kit: scorer.Kit, 
         kit.tell(pen, *(scorer.made(300 + 10.0 * n, 310 + 10.0 * n, 0) for n in range(12)))
         browser.until("document.querySelector('.claim')?.textContent.includes('draft')")
         browser.until("document.querySelector('.sentence').textContent.includes('600 units a minute are missing')")
-        browser.evaluate("document.querySelector('.claim summary').click()")
+        browser.evaluate("document.querySelector('.claim summary').focus();document.activeElement.click()")
         before = browser.until(
             "!document.querySelector('.claim details').open && document.querySelector('.claim .strong').textContent"
         )
@@ -73,6 +73,7 @@ def test_an_anomaly_a_stop_and_a_claim_appear_without_a_reload(kit: scorer.Kit, 
         kit.tell(pen, *(scorer.made(420 + 10.0 * n, 430 + 10.0 * n, 0) for n in range(3)))
         browser.until(f"document.querySelector('.claim .strong').textContent !== {before!r}")
         assert browser.evaluate("document.querySelector('.claim details').open") is False
+        assert browser.evaluate("document.activeElement.localName") == "summary"
         assert browser.evaluate("document.querySelectorAll('[data-plot] canvas').length") == 2
         browser.dark()
         browser.until("document.querySelectorAll('[data-plot] canvas').length === 2")

@@ -114,3 +114,11 @@ def test_times_carry_utc_in_their_title() -> None:
 def test_money_keeps_its_amount_and_names_its_currency() -> None:
     assert str(form.money("16545.4 CNY")) == '16,545.4&nbsp;<span class="unit">CNY</span>'
     assert str(form.money("<b>")) == "&lt;b&gt;"
+
+
+def test_the_basis_of_a_standard_is_told_in_the_page_s_language() -> None:
+    measured = "measured: 15909 units in 1580 s of normal running before 2026-11-23T11:55:22+00:00"
+    english, chinese = (str(form.basis(measured, CATALOGUE[language])) for language in ("en", "zh"))
+    assert re.sub("<.*?>", "", english) == "measured: 15,909 units in 26 min 20 s of normal running before 11:55:22 UTC"
+    assert re.sub("<.*?>", "", chinese) == "实测：11:55:22 UTC 之前正常运行 26 分 20 秒，产出 15,909 件"
+    assert str(form.basis("declared <b>", CATALOGUE["zh"])) == "declared &lt;b&gt;"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -10,6 +11,9 @@ from markupsafe import Markup, escape
 from .words import Words
 
 _DASH = "–"
+_MEASURED = re.compile(
+    r"(.*)measured: ([0-9.]+) units in ([0-9.]+) s of normal running before (\d{4}-\d\d-\d\dT[0-9:.+]{8,24})(.*)"
+)
 
 
 def number(value: Decimal | float | int | None, places: int = 0) -> str:
@@ -84,3 +88,16 @@ def money(text: str) -> Markup:
     if not amount:
         return escape(text)
     return Markup('{}&nbsp;<span class="unit">{}</span>').format(grouped(amount.replace(",", "")), currency)
+
+
+def basis(text: str, words: Words) -> Markup:
+    """Where a standard comes from, in the page's language where it was measured; else as it stands on record."""
+    found = _MEASURED.fullmatch(text)
+    if found is None:
+        return escape(text)
+    before, made, seconds, until, after = found.groups()
+    told = escape(
+        words("basis_measured", made="\0", length=span(timedelta(seconds=float(seconds)), words), before="\1")
+    )
+    shown = told.replace("\0", escape(grouped(made))).replace("\1", moment(datetime.fromisoformat(until)))
+    return escape(before) + shown + escape(after)

@@ -89,7 +89,7 @@ def _environment() -> Environment:
         "number": form.number, "figure": form.figure, "grouped": form.grouped, "percent": form.percent,
         "fixed": lambda value, places: f"{value:,.{places}f}", "ago": form.ago, "moment": form.moment,
         "money": form.money, "span": _span, "length": form.span, "iso": _iso, "utc": _utc,
-        "until": lambda end, now, words: form.span(end - now, words),
+        "basis": form.basis, "until": lambda end, now, words: form.span(end - now, words),
     }  # fmt: skip
     return env
 

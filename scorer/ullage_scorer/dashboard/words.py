@@ -113,6 +113,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "收到该厂址代理的第一份产量汇总后，图表即会出现。",
     ),
     "basis": ("Basis of the standard", "标准产量依据"),
+    "basis_measured": (
+        "measured: {made} units in {length} of normal running before {before}",
+        "实测：{before} 之前正常运行 {length}，产出 {made} 件",
+    ),
     "outage_since": ("Out since", "停产始于"),
     "outage_over": ("Outage ended", "停产结束于"),
     "waiting_over": ("over", "已过"),
@@ -135,11 +139,11 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "no_policy": ("No policy covers this site.", "该厂址尚无保单。"),
     # premium and score
     "premium": ("Premium", "保险费"),
-    "indicated": ("indicated", "应收"),
+    "indicated": ("indicated", "测算"),
     "charged": ("charged", "实收"),
-    "indicated_long": ("Indicated: what the model says", "应收：模型结果"),
-    "charged_long": ("Charged: what the policy pays", "实收：保单所付"),
-    "relativity": ("Relativity", "费率系数"),
+    "indicated_long": ("Indicated: what the model says", "测算：模型得出的结果"),
+    "charged_long": ("Charged: what the policy pays", "实收：保单实际支付"),
+    "relativity": ("Relativity", "相对费率"),
     "base_premium": ("Base", "基准"),
     "no_premium": ("No premium yet", "尚无保险费"),
     "no_premium_long": (
@@ -148,12 +152,13 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "plot_relativity": (
         "Chart of the indicated and charged relativity over time; marks show where anomalies opened.",
-        "应收与实收费率系数随时间变化图；标记为异常出现的时刻。",
+        "测算与实收相对费率随时间变化图；标记为异常出现的时刻。",
     ),
     "score": ("Risk score", "风险评分"),
     "reasons": ("Why", "原因"),
     "points": ("points", "分"),
     "no_score": ("Not scored yet", "尚未评分"),
+    "no_score_long": ("The score appears when a policy is bound for this site.", "该厂址的保单生效后即显示评分。"),
     "no_reasons": ("Nothing weighs on the score.", "没有影响评分的因素。"),
     # anomalies
     "anomalies": ("Anomalies", "异常"),
@@ -170,12 +175,12 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "share": ("Share", "贡献"),
     "observed": ("Observed", "实测"),
     "expected": ("Expected", "预期"),
-    "technique": ("Resembles", "疑似手法"),
+    "technique": ("Resembles", "类似技术"),
     "score_of": ("score {score}, threshold {threshold}", "得分 {score}，阈值 {threshold}"),
     "no_anomalies": ("No anomaly", "无异常"),
     "no_anomalies_long": (
-        "The plant behaves as it was learned. An anomaly appears here within seconds of the agent seeing it.",
-        "工厂运行与基线一致。代理发现异常后数秒内会显示在此处。",
+        "Nothing abnormal has been reported. An anomaly appears here within seconds of the agent seeing it.",
+        "尚未报告异常。代理发现异常后数秒内会显示在此处。",
     ),
     "announce": ("New anomaly, {kind}, severity {severity}", "新异常：{kind}，严重程度 {severity}"),
     # claims

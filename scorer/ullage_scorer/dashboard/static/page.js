@@ -1,4 +1,4 @@
-// What the server cannot do: local times, open worksheets that stay open, word of new anomalies, the connection's state.
+// What the server cannot do: local times, worksheets that stay open, word of new anomalies, the connection's state.
 "use strict";
 (() => {
   const language = document.documentElement.lang;
