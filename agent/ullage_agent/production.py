@@ -4,7 +4,7 @@ An interval's count is a difference of two readings; nothing is interpolated. It
 
 * when ``interval`` seconds have passed;
 * at once when the running tag changes, midway between the two readings that saw it change, with what was made in
-  between on the side on which the line ran; without such a tag, when the counter stands still much longer than its
+  between shared evenly; without such a tag, when the counter stands still much longer than its
   usual spacing (then at the last reading that moved), and when it moves again (then at the last that stood);
 * where a blind stretch (no reading for more than ``patience`` seconds) starts and ends, so that what was seen and
   what was not are apart. The blind interval's count is exact all the same: counters go on counting unseen.
@@ -223,13 +223,17 @@ class Meter:
             self._cut_due = True
         return changed
 
+    def _starts(self, made_after: float) -> bool:
+        """Whether the line runs after a split: by its running tag, which still has its old value, or by its counter."""
+        return self._running is False if "running" in self._config.roles else made_after > 0
+
     def _flips(self, reading: Reading) -> bool:
         return reading.running is not None and self._running is not None and reading.running != self._running
 
     def _flip(self, made: float, seconds: float, time: datetime) -> list[Production]:
         """The line stopped or started somewhere between two readings: cut midway, where the error is least.
 
-        What the counter made in between belongs to the side on which the line ran.
+        What the counter made in between is shared evenly, in whole units: lines coast, and start before they say so.
         """
         current, half = self._opened, seconds / 2
         at = time - timedelta(seconds=half)
@@ -238,7 +242,7 @@ class Meter:
         stopped = bool(self._running)
         ran = current.ran - half if stopped else current.ran
         point = _Point(at, current.seen - half, ran, current.used, self._energy)
-        return self._split(point, 0.0 if stopped else made, time)
+        return self._split(point, made - math.floor(made / 2), time)
 
     def _movement(self, made: float, time: datetime, blind: bool) -> list[Production]:
         """Start and stop of a line without a running tag, by its counter."""
@@ -284,7 +288,7 @@ class Meter:
         self._count, self._energy = count, energy
         opened = self._opened
         opened.made, opened.seen, opened.used = made_after, after_seen, after_used
-        opened.ran, opened.metered = after_seen if made_after else 0.0, energy is not None
+        opened.ran, opened.metered = after_seen if self._starts(made_after) else 0.0, energy is not None
         return ended
 
     def _seal(self, end: datetime) -> list[Production]:

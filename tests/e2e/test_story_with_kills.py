@@ -64,6 +64,7 @@ def untroubled(world: World, story: Story, records: list[bytes], folder: Path, c
         found = next((world.folder / "agent").rglob(name))
         shutil.copy2(found, folder / "agent" / name)
     shutil.copy2(world.folder / "agent.toml", folder / "agent.toml")
+    other.make_database()
     other.enrol()
     other.start_scorer()
     assert other.api.post("/api/v1/policies", story.terms())["id"] == story.policy

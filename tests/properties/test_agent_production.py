@@ -148,10 +148,10 @@ def test_a_start_and_a_stop_cut_at_once_midway_between_the_readings_that_saw_it(
     assert polled(meter, world, 0.0, 20.0) == []
     [running] = meter.take(world.reading(20.0))
     assert running.end == at(19.875)
-    assert (running.count, running.running, running.observed) == (200, 19.875, 1.0)
+    assert (running.count, running.running, running.observed) == (198, 19.875, 1.0)
     assert polled(meter, world, 20.25, 30.0) == []
     [stopped] = meter.take(world.reading(30.0))
-    assert (stopped.end, stopped.count, stopped.running) == (at(29.875), 0, 0.0)
+    assert (stopped.end, stopped.count, stopped.running) == (at(29.875), 2, 0.0)
 
 
 def test_a_blind_stretch_is_an_interval_of_its_own_exact_in_count() -> None:

@@ -21,12 +21,13 @@ def photograph(address: str, out: Path, folder: Path, *, width: int = 1360, heig
     if chromium is None:
         raise PlantError("a picture needs chromium; as root run: apt-get install chromium")
     with tempfile.TemporaryDirectory(dir=folder) as profile:
-        done = subprocess.run(
-            [
-                chromium, *CHROMIUM, f"--user-data-dir={profile}", f"--window-size={width},{height}",
-                "--virtual-time-budget=6000", f"--screenshot={out.resolve()}", address,
-            ],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        argv = [
+            chromium, *CHROMIUM, f"--user-data-dir={profile}", f"--window-size={width},{height}",
+            "--timeout=5000", f"--screenshot={out.resolve()}", address,
+        ]  # fmt: skip
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        except subprocess.TimeoutExpired as exc:
+            raise PlantError(f"chromium did not draw {out} within a minute; try again on a quieter machine") from exc
     if done.returncode != 0 or not out.exists():
         raise PlantError(f"chromium could not draw {out}: {done.stderr.strip()[-400:]}")

@@ -88,8 +88,11 @@ def _tell(story: Story, args: argparse.Namespace) -> int:
                 screen.say(f"{child.name} ended with status {child.process.returncode}:\n{child.tail()}")
             return 1
     if args.picture:
-        photograph(story.page(), args.picture, story.world.folder)
-        screen.say(f"picture of the page: {args.picture}")
+        try:
+            photograph(story.page(), args.picture, story.world.folder)
+            screen.say(f"picture of the page: {args.picture}")
+        except PlantError as exc:
+            screen.say(f"no picture: {exc}")
     screen.table()
     screen.say(f"evidence: {story.bundle}")
     screen.say(f"verify it yourself: ullage-verify {story.bundle} --trust {story.world.scorer_key}")

@@ -61,8 +61,8 @@ class World:
         value: dict[str, Any] = json.loads(self.run(script, *args).stdout.strip().splitlines()[-1])
         return value
 
-    def start_plant(self) -> Child:
-        child = self.children.start(
+    def spawn_plant(self) -> Child:
+        return self.children.start(
             "plant",
             [
                 *command("ullage-plant"), "run", "--modbus", "127.0.0.1:0", "--opcua", "127.0.0.1:0",
@@ -70,9 +70,6 @@ class World:
             ],
             cwd=self.folder,
         )  # fmt: skip
-        ready = child.line(20)
-        self.modbus, self.opcua = str(ready["modbus"]), str(ready["opcua"])
-        return child
 
     def write_agent_config(self) -> Path:
         """agent.toml as a user would write it, with the ports of this run."""
@@ -87,23 +84,26 @@ class World:
         )
         return config
 
-    def enrol(self) -> None:
-        """The agent makes its key, the scorer enrols it, and the agent is told the scorer's key."""
-        (self.folder / "scorer.pub").touch()
-        public = self.run_json("ullage-agent", "key", "--config", "agent.toml", "--json")["key"]
+    def make_database(self) -> None:
+        """A fresh database, and an API key for whoever tells the story."""
         self.run("ullage-scorer", "migrate", "--database", self.database)
-        enrolled = self.run_json(
-            "ullage-scorer", "enrol", "--database", self.database, "--agent", AGENT, "--site", SITE,
-            "--tenant", TENANT, "--public-key", public, "--json",
-        )  # fmt: skip
-        self.scorer_key = str(enrolled["scorer_key"])
-        (self.folder / "scorer.pub").write_text(self.scorer_key + "\n", "utf-8")
         self.token = str(
             self.run_json(
                 "ullage-scorer", "key", "--database", self.database, "--tenant", TENANT, "--role", "insurer",
                 "--note", "demo", "--json",
             )["token"]
         )  # fmt: skip
+
+    def enrol(self) -> None:
+        """The agent makes its key, the scorer enrols it, and the agent is told the scorer's key."""
+        (self.folder / "scorer.pub").touch()
+        public = self.run_json("ullage-agent", "key", "--config", "agent.toml", "--json")["key"]
+        enrolled = self.run_json(
+            "ullage-scorer", "enrol", "--database", self.database, "--agent", AGENT, "--site", SITE,
+            "--tenant", TENANT, "--public-key", public, "--json",
+        )  # fmt: skip
+        self.scorer_key = str(enrolled["scorer_key"])
+        (self.folder / "scorer.pub").write_text(self.scorer_key + "\n", "utf-8")
 
     def start_scorer(self) -> Child:
         child = self.children.start(
@@ -132,8 +132,11 @@ class World:
 
     def start(self) -> None:
         """Broker, plant, keys, scorer and agent, each observed to be up before the next."""
+        plant = self.spawn_plant()  # takes a few seconds, in which the rest comes up
         self.broker.start(self.children)
-        self.start_plant()
+        self.make_database()
+        ready = plant.line(30)
+        self.modbus, self.opcua = str(ready["modbus"]), str(ready["opcua"])
         self.write_agent_config()
         self.enrol()
         self.scorer = self.start_scorer()
