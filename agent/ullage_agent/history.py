@@ -137,7 +137,7 @@ class HistoryFile:
         names = [c.strip() for c in cells]
         if names[0].lower() != "time":
             raise HistoryError(
-                f"{self.path}: the first column is {names[0][:60]!r}, not 'time'; "
+                f"{self.path}: the first column is {names[0][:60]!a}, not 'time'; "
                 "name the columns in the first line, time first"
             )
         if len(names) > MAX_COLUMNS:

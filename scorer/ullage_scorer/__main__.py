@@ -19,7 +19,7 @@ from .auth import service as auth
 from .db.engine import Database, ProcessLock, explain, path_of
 from .db.scope import ROLES, SYSTEM
 from .db.upgrade import migrate, require_current
-from .errors import ConfigError, ScorerError
+from .errors import ConfigError, DatabaseError, ScorerError
 from .ingest import state as agents
 from .policies import service as policies
 from .rebuild import rebuild
@@ -158,6 +158,9 @@ def _key(args: argparse.Namespace) -> int:
 
 
 def _rebuild(args: argparse.Namespace) -> int:
+    path = path_of(args.database)
+    if not path.is_file():
+        raise DatabaseError(f"there is no database {path} to rebuild; check the path")
     db = Database(args.database)
     lock = ProcessLock(db.path)
     lock.take("ullage-scorer rebuild")

@@ -53,6 +53,16 @@ def outcome(world: World, policy: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def settled(world: World, story: Story) -> None:
+    """The projector has seen the whole ledger: receipts come first, figures follow."""
+
+    def done() -> bool:
+        health = world.api.get("/healthz")
+        return bool(health["ok"]) and health["projector_lag"] == 0
+
+    story.await_(done, 30, "the projector at the ledger's end")
+
+
 def untroubled(world: World, story: Story, records: list[bytes], folder: Path, children: Children) -> dict[str, Any]:
     """What a scorer that never saw a fault makes of the same records."""
     folder.mkdir()
@@ -87,7 +97,7 @@ def untroubled(world: World, story: Story, records: list[bytes], folder: Path, c
     finally:
         link.stop()
     assert other.api.get(f"/api/v1/agents/{AGENT}")["sequence"] == len(records)
-    assert other.api.get("/healthz")["ok"] is True
+    settled(other, story)
     return outcome(other, story.policy)
 
 
@@ -132,6 +142,7 @@ def test_agent_broker_and_scorer_killed_once_each_and_the_money_is_the_same(tmp_
     assert [event.sequence for event in events] == list(range(1, len(records) + 1))
     assert len({event.bootid for event in events}) == 2
 
+    settled(world, story)
     assert untroubled(world, story, records, tmp_path / "oracle", children) == outcome(world, story.policy)
 
     # The ledger alone gives the same bytes again.

@@ -105,6 +105,13 @@ def test_a_damaged_database_is_told_in_a_sentence(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.db"]
 
 
+def test_a_rebuild_of_a_database_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    found = outside("rebuild", "--database", "sqlite:///x.db", cwd=tmp_path)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "there is no database x.db" in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_torn_database_is_found_before_anything_starts(tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path / 'x.db'}")
     require_current(db)
