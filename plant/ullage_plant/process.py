@@ -28,6 +28,8 @@ _FULL_FLOW = 12.9  # L/s through the open valve at nominal pressure
 _PRESSURE = 3.0  # bar
 _RINSE = 1.0  # L/s
 _FILL = 0.5  # L a bottle
+_DUMP = 5.0  # L/s back to the buffer store through the valve that the high-high interlock opens
+_DUMP_UNTIL = 64.0  # %
 _INLET_TEMPERATURE = 55.0  # degC
 _AMBIENT = 22.0  # degC
 _HEATER_FULL = 600.0  # kW
@@ -101,7 +103,7 @@ class Plant:
         self._valve = self._level_sum
         self._heat = self._heat_sum
         self._in = self._out = NOMINAL_RATE * _FILL + _RINSE
-        self._high_high = self._below = self._inlet_shut = False
+        self._high_high = self._below = self._inlet_shut = self._dumping = False
         self._left_over = 0.0
         self._events: list[Event] = []
         self.readings: dict[str, float] = {}
@@ -213,7 +215,7 @@ class Plant:
         self._high_high = self.level >= HIGH_HIGH
         if self.state is not LineState.TRIPPED:
             if self._high_high:
-                self._inlet_shut = True
+                self._inlet_shut = self._dumping = True
                 self._trip("high-high level")
             elif self.level <= LOW_LOW and self.state is LineState.RUNNING:
                 self._trip("low-low level")
@@ -249,7 +251,9 @@ class Plant:
         room = (100.0 - self.level) / 100.0 * _VOLUME
         held = self.level / 100.0 * _VOLUME
         self._in = min(_FULL_FLOW * self._valve / 100.0 * math.sqrt(pressure / _PRESSURE), room / STEP)
-        self._out = min(self.speed / 60.0 * fill + rinse, held / STEP + self._in)
+        self._dumping = self._dumping and self.level > _DUMP_UNTIL
+        dump = _DUMP if self._dumping else 0.0
+        self._out = min(self.speed / 60.0 * fill + rinse + dump, held / STEP + self._in)
 
         heat_error = self.setpoints["tank.temperature_setpoint"] - self.temperature
         wanted_heat = _HEAT_GAIN * heat_error + self._heat_sum

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from sqlalchemy import select, text, update
 from ullage_models.claims.outage import OutageWatch
 from ullage_protocols.evidence.verify import verify
-from ullage_protocols.messages import Production
+from ullage_protocols.messages import Anomaly, Production, TagShare, Technique
 from ullage_scorer import worker
 from ullage_scorer.db.schema import changes, claims, premiums
 from ullage_scorer.errors import DatabaseError
@@ -183,6 +184,18 @@ def test_an_anomaly_moves_the_indicated_relativity_and_leaves_the_charged_one(ki
     (reason,) = scores[1]["reasons"]
     assert (reason["tag"], reason["technique"]) == ("plc.level", "T0836")
     assert scores[1]["at"] == "2026-11-23T08:00:01Z"
+
+
+def test_the_reason_names_the_tag_that_the_technique_names_and_not_a_longer_or_louder_one(kit: Kit) -> None:
+    pen = kit.enrol("a1")
+    bind(kit)
+    told, when = anomaly("e1", "open", 0.8, 0, 1, kind="integrity")
+    assert isinstance(told, Anomaly)
+    tags = (TagShare("tank.level", 0.8, 1.0, 2.0), TagShare("tank.level_setpoint", 0.2, 95.0, 60.0))
+    technique = Technique("T0836", "Modify Parameter", "setpoint tank.level_setpoint was changed")
+    kit.tell(pen, (replace(told, tags=tags, techniques=(technique,)), when))
+    (reason,) = items(kit, "scores")[-1]["reasons"]
+    assert reason["tag"] == "tank.level_setpoint"
 
 
 def test_a_milder_update_of_an_episode_lowers_nothing_and_a_worse_one_raises(kit: Kit) -> None:

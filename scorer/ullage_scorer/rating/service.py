@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -106,12 +107,22 @@ def _events(rows: Sequence[Row[Any]], start: str, end: str) -> list[AnomalyEvent
         found.extend(
             AnomalyEvent(
                 wire.parse_time(at), row.kind, number(severity), f"{row.agent}/{row.episode}",
-                tuple(t["tag"] for t in said["tags"]), tuple(t["id"] for t in said["techniques"]),
+                _named_first(said), tuple(t["id"] for t in said["techniques"]),
             )
             for at, severity in said["told"]
             if start <= at < end
         )  # fmt: skip
     return found
+
+
+def _named_first(said: Mapping[str, Any]) -> tuple[str, ...]:
+    """Tags by share, but first those that a technique's reason names: the cause before what followed from it."""
+    reasons = " ".join(technique["reason"] for technique in said["techniques"])
+
+    def unnamed(tag: str) -> bool:
+        return re.search(rf"(?<![\w.]){re.escape(tag)}(?!\w|\.\w)", reasons) is None
+
+    return tuple(sorted((t["tag"] for t in said["tags"]), key=unnamed))
 
 
 def _bound(conn: Connection, entry: Entry) -> None:
