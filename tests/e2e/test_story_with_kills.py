@@ -57,8 +57,7 @@ def settled(world: World, story: Story) -> None:
     """The projector has seen the whole ledger: receipts come first, figures follow."""
 
     def done() -> bool:
-        health = world.api.get("/healthz")
-        return bool(health["ok"]) and health["projector_lag"] == 0
+        return world.healthy() and world.api.get("/healthz")["projector_lag"] == 0
 
     story.await_(done, 30, "the projector at the ledger's end")
 

@@ -117,6 +117,13 @@ class World:
         child.line(30)
         return child
 
+    def healthy(self) -> bool:
+        """What /healthz says; not yet, while it answers 503."""
+        try:
+            return bool(self.api.get("/healthz")["ok"])
+        except PlantError:
+            return False
+
     def start_agent(self) -> Child:
         child = self.children.start(
             "agent", [*command("ullage-agent"), "run", "--config", "agent.toml"], cwd=self.folder
@@ -140,7 +147,7 @@ class World:
         self.write_agent_config()
         self.enrol()
         self.scorer = self.start_scorer()
-        wait_for(lambda: bool(self.api.get("/healthz")), 10, "the scorer answering /healthz")
+        wait_for(self.healthy, 20, f"the scorer well and at the broker\n{self.scorer.tail()}")
         self.agent = self.start_agent()
 
 
