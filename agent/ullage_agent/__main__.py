@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ from .errors import AgentError, ConfigError
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; 0 done, 1 not as it should be (``check``), 2 wrong use or configuration, told on stderr."""
     given = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and given[:1] != ["run"]:
+        # As other tools do: end quietly when `| head` has seen enough. Never where sockets are written to.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # These two have options of their own and carry what the running agent must not.
     if given[:1] == ["learn"]:
         from .learn import main as learn

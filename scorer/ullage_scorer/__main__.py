@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from .worker import Worker
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 a rebuild that differs, 2 wrong usage, configuration or database."""
     args = _parser().parse_args(argv)
+    if argv is None and args.run is not _serve:
+        # As other tools do: end quietly when `| head` has seen enough. Never where sockets are written to.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

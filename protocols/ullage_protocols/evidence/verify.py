@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -323,6 +324,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--limit", type=int, default=archive.MAX_ARCHIVE, metavar="BYTES", help="largest file to read")
     options = parser.parse_args(argv)
+    if argv is None:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when `| head` has seen enough
     report = _verify_file(options.bundle, options.trust, options.limit)
     text = json.dumps(report.to_json(), indent=2) if options.json else report.to_text()
     print(text, file=sys.stderr if report.unreadable and not options.json else sys.stdout)
