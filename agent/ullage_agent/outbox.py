@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ullage_protocols import envelope, event, wire
 from ullage_protocols.errors import ProtocolError
-from ullage_protocols.event import Event
+from ullage_protocols.event import Event, decode_event
 from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Message
 from ullage_protocols.receipt import Receipt
@@ -105,7 +105,8 @@ class Outbox:
     # -- sealing --
 
     def append(self, drafts: Sequence[Draft], keep: Mapping[str, str] | None = None) -> list[Event]:
-        """Seals ``drafts`` in order and keeps ``keep``, all or nothing. OutboxFull where there is no room."""
+        """Seals ``drafts`` in order and keeps ``keep``, all or nothing. OutboxFull where there is no room; WireError or
+        SealError, and nothing done, where one of them cannot be sealed."""
         with self._lock:
             events, rows, head, size = [], [], self._head, 0
             moment, monotonic = self._clock.now(), round((self._clock.monotonic() - self._clock.started) * 1e9)
@@ -113,9 +114,7 @@ class Outbox:
                 record = Event(
                     self._agent, number, self.bootid, max(0, monotonic), head, moment, draft.subject, draft.message
                 )
-                payload = record.encode()
-                head = envelope.digest(payload)
-                raw = envelope.seal(payload, envelope.EVENT, self._key)
+                raw, head = self._seal(record)
                 events.append(record)
                 rows.append((number, head, raw))
                 size += len(raw)
@@ -128,6 +127,23 @@ class Outbox:
             self._bytes += size
             self._count += len(rows)
             return events
+
+    def writable(self, draft: Draft) -> bool:
+        """Whether a draft can be sealed at all; one that cannot would hold up all behind it for good."""
+        record = Event(
+            self._agent, self._sequence + 1, self.bootid, 0, self._head, self._clock.now(), draft.subject, draft.message
+        )
+        try:
+            self._seal(record)
+        except ProtocolError:
+            return False
+        return True
+
+    def _seal(self, record: Event) -> tuple[bytes, str]:
+        """The envelope and the new head. WireError or SealError for what a receiver would refuse."""
+        payload = record.encode()
+        decode_event(payload)  # what our own reader refuses must never get a place in the chain
+        return envelope.seal(payload, envelope.EVENT, self._key), envelope.digest(payload)
 
     def _commit(self, rows: list[tuple[int, str, bytes]], head: str, keep: Mapping[str, str]) -> None:
         sequence = rows[-1][0] if rows else self._sequence

@@ -17,8 +17,7 @@ from importlib import metadata
 from ullage_models.detect.baseline import Baseline
 from ullage_models.detect.watch import Watch
 from ullage_models.errors import ModelError
-from ullage_protocols import wire
-from ullage_protocols.errors import WireError
+from ullage_protocols.errors import ProtocolError
 from ullage_protocols.field.base import FieldClient
 from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Anomaly, Heartbeat, Hello
@@ -140,7 +139,7 @@ class Agent:
             # A batch that a slow disk still has in hand must not be sealed a second time.
             if not self._sealing or not late:
                 self._append(*self._gathered())
-        except (OutboxFull, WireError) as exc:
+        except (OutboxFull, ProtocolError) as exc:
             say("not-sealed", why=str(exc))
         self._outbox.close()
         self._lock.release()
@@ -199,12 +198,12 @@ class Agent:
             try:
                 await asyncio.shield(work)
             except asyncio.CancelledError:
-                with contextlib.suppress(OutboxFull, WireError):
+                with contextlib.suppress(OutboxFull, ProtocolError):
                     await work
                     del self._queue[:count]
                 self._sealing = False
                 raise
-            except WireError as exc:
+            except ProtocolError as exc:
                 self._sealing = False
                 self._sort_out(str(exc))
                 self._queued.set()
@@ -230,7 +229,9 @@ class Agent:
         """Leaves out drafts that cannot be written at all, so that they do not hold up the others for good."""
         say("not-sealable", why=reason)
         self._note(f"a message could not be written and is left out: {reason}")
-        self._queue = [([draft for draft in drafts if _writable(draft)], keep) for drafts, keep in self._queue]
+        self._queue = [
+            ([draft for draft in drafts if self._outbox.writable(draft)], keep) for drafts, keep in self._queue
+        ]
 
     # -- acquisition --
 
@@ -341,13 +342,6 @@ class Agent:
     def _note(self, text: str) -> None:
         if text not in self._notes and len(self._notes) < 10:
             self._notes.append(text)
-
-
-def _writable(draft: Draft) -> bool:
-    try:
-        return bool(wire.encode(draft.message.to_json()))
-    except WireError:
-        return False
 
 
 def _fitting(names: list[str]) -> tuple[str, ...]:

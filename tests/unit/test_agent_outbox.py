@@ -17,6 +17,7 @@ from ullage_agent.lock import FolderLock
 from ullage_agent.marks import Mark, MarkFile
 from ullage_agent.outbox import Draft, Outbox
 from ullage_protocols import envelope
+from ullage_protocols.errors import ProtocolError
 from ullage_protocols.event import Event, decode_event
 from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Heartbeat
@@ -65,6 +66,20 @@ def test_records_survive_a_restart_and_the_chain_goes_on(tmp_path: Path) -> None
     assert third.sequence == 3
     assert third.bootid != first.bootid
     assert chain(second) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("notes", [("x" * 2001,), ("\ud800",), tuple("n" * 1900 for _ in range(200))])
+def test_what_a_receiver_would_refuse_gets_no_place_in_the_chain(tmp_path: Path, notes: tuple[str, ...]) -> None:
+    outbox = box(tmp_path)
+    outbox.append([beat(1)])
+    refused = Draft(Heartbeat(1.0, 0, 0.0, False, (), notes))
+    assert not outbox.writable(refused)
+    assert outbox.writable(beat(2))
+    with pytest.raises(ProtocolError):
+        outbox.append([beat(2), refused, beat(3)])
+    assert (outbox.sequence, chain(outbox)) == (1, [1])
+    outbox.append([beat(2), beat(3)])
+    assert chain(outbox) == [1, 2, 3]
 
 
 def test_a_receipt_forgets_exactly_what_it_covers(tmp_path: Path) -> None:
