@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--note", default="")
     sub.add_argument("--json", action="store_true")
     sub = command("rebuild", "Replay the ledger and compare scores, premiums and claims byte for byte.", _rebuild)
+    sub.add_argument("--replace", action="store_true", help="keep what was replayed even where it differs")
     sub.add_argument("--json", action="store_true")
     command("sample-config", "Print a configuration file to start from.", _sample, database=False)
     return parser
@@ -170,7 +171,7 @@ def _rebuild(args: argparse.Namespace) -> int:
     lock.take("ullage-scorer rebuild")
     try:
         require_current(db)
-        report = rebuild(db)
+        report = rebuild(db, replace=args.replace)
     finally:
         lock.release()
         db.close()
@@ -180,13 +181,15 @@ def _rebuild(args: argparse.Namespace) -> int:
                 {
                     "before": report.before, "after": report.after, "same": report.same, "rows": report.rows,
                     "position": report.position, "chain": report.chain, "difference": report.difference,
+                    "replaced": report.replaced,
                 }
             )
         )  # fmt: skip
     else:
         print(f"ledger  {report.position} entries, chain {report.chain or '(empty)'}")
         print(f"before  {report.before}\nafter   {report.after}  ({report.rows} rows)")
-        print("the same bytes" if report.same else f"DIFFERENT at {report.difference}")
+        kept = "replaced by what was replayed" if report.replaced else "kept as it was; --replace keeps the replay"
+        print("the same bytes" if report.same else f"DIFFERENT at {report.difference}\n{kept}")
     return 0 if report.same else 1
 
 

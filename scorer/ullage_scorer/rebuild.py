@@ -1,7 +1,12 @@
-"""Drops every projection, replays the ledger, and says whether scores, premiums and claims are the same bytes."""
+"""Replays the ledger into empty projections, and says whether scores, premiums and claims are the same bytes.
+
+What differs is evidence: of a changed program, or of somebody who changed a row. It is kept as it was unless the
+caller asks to replace it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -27,6 +32,7 @@ class Report:
     position: int
     chain: str
     difference: str
+    replaced: bool
 
     @property
     def same(self) -> bool:
@@ -48,21 +54,39 @@ def digest(conn: Connection) -> str:
     return found.hexdigest()
 
 
-def rebuild(db: Database) -> Report:
-    """Replays the whole ledger in one transaction. Raises DatabaseError if the ledger's chain does not hold."""
-    with db.write() as conn:
-        tip = ledger.verify_chain(conn)
-        while project(conn, 500):
-            pass
-        old = list(dump(conn))
-        before = digest(conn)
-        for table in PROJECTIONS:
-            conn.execute(delete(table))
-        while project(conn, 500):
-            pass
-        new = list(dump(conn))
-        after = digest(conn)
-    return Report(before, after, len(new), tip.position, tip.chain, _difference(old, new))
+class _KeepError(Exception):
+    """Rolls the replay back."""
+
+
+def rebuild(db: Database, *, replace: bool = False) -> Report:
+    """Replays the whole ledger in one transaction, which is kept if it gave the same bytes, or on ``replace``.
+
+    Raises DatabaseError if the ledger's chain does not hold.
+    """
+    report: Report | None = None
+    with contextlib.suppress(_KeepError), db.write() as conn:
+        report = _replay(conn, replace)
+        if not report.same and not replace:
+            raise _KeepError
+    assert report is not None  # noqa: S101 - for the type checker
+    return report
+
+
+def _replay(conn: Connection, replace: bool) -> Report:
+    tip = ledger.verify_chain(conn)
+    while project(conn, 500):
+        pass
+    old = list(dump(conn))
+    before = digest(conn)
+    for table in PROJECTIONS:
+        conn.execute(delete(table))
+    while project(conn, 500):
+        pass
+    new = list(dump(conn))
+    after = digest(conn)
+    difference = _difference(old, new)
+    replaced = replace and (before != after)
+    return Report(before, after, len(new), tip.position, tip.chain, difference, replaced)
 
 
 def _difference(old: list[bytes], new: list[bytes]) -> str:

@@ -296,7 +296,9 @@ def test_a_rebuild_names_the_first_row_that_differs(kit: Kit, table: Any, value:
     ((column, planted),) = value.items()
     assert report.difference.startswith(f"{table.name} ")
     assert f"{column} stored '{planted}', replayed '" in report.difference
-    assert rebuild(kit.db).same, "the ledger is the truth: the rebuilt rows stand"
+    assert not rebuild(kit.db).same, "what differs is evidence and is kept"
+    assert rebuild(kit.db, replace=True).replaced
+    assert rebuild(kit.db).same, "the ledger is the truth: the replayed rows stand once they are asked for"
 
 
 def test_a_changed_ledger_is_found_by_its_chain(kit: Kit) -> None:
