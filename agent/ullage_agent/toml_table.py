@@ -59,7 +59,8 @@ class Table:
     def _get(self, key: str, required: str) -> Any:  # noqa: ANN401 - the value is checked by the caller
         self._asked.add(key)
         if key not in self._body and required:
-            self.fault("", f"[{self.name}] lacks {key}; add {required}")
+            where = f"[{self.name}]" if self.name else "the file"
+            self.fault("", f"{where} lacks {key}; add {required}")
         return self._body.get(key)
 
     def text(self, key: str, default: str = "", *, required: str = "", form: str = "", shape: str = "") -> str:

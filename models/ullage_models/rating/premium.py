@@ -167,8 +167,8 @@ def quote(plan: RatingPlan, submission: Submission, telemetry: Decimal = ONE) ->
         "; ".join(sorted({c.source for c in plan.schedule.values()})),
     )
     _experience(plan, submission, factor)
-    factor("telemetry", telemetry, {"charged": plain(telemetry)}, "charged relativity of the site's telemetry",
-           plan.telemetry.source)  # fmt: skip
+    note = "charged relativity of the site's telemetry, to six places as every factor"
+    factor("telemetry", telemetry, {"charged": plain(telemetry)}, note, plan.telemetry.source)
     return _close(plan, submission, running, steps, relativities)
 
 

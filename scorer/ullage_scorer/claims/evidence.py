@@ -23,7 +23,22 @@ receipts/AGENT.jsonl     what the scorer confirmed to have, signed by the scorer
 keys.json                public keys of the agents and of the scorer
 manifest.json            SHA-256 of every file, signed by the scorer
 
-Check it without any network:   ullage-verify FILE
+Check it without any network:   ullage-verify FILE --trust KEY     (KEY: the scorer's key id that you hold)
+
+How to redo the claim by hand
+  1. From records/: the base64 payload of each envelope is one event; take those of type org.ullage.production.v1.
+     Each says that from start to end the line made count units. The intervals of a line abut.
+  2. Standard output: total count over total time of normal running before the outage, within the window that the
+     policy's rule states; claim.json, worksheet, "standard output" names the units and seconds.
+  3. The outage starts with the first interval below start_below of standard, and ends with the first that is back
+     at end_at of standard and stays so for recovery_hold (policy terms, cover, rule).
+  4. Waiting period: "excess" leaves out the loss until it has run out; "trigger" pays from the start once it has.
+     An interval that spans its end is divided in proportion to time.
+  5. Lost units are standard units less counted units over the same time; then follow the worksheet step by step.
+"at_most" is what the amount could be at most if nothing had been made while nothing was known; it is not claimed.
+
+"Committed before notification: partly" is expected where the draft was opened while the line still stood: what came
+after the notification cannot have been committed before it. The verifier names the first record that came later.
 
 Agents and their last record in here: {agents}
 """
