@@ -141,6 +141,9 @@ def test_other_bytes_at_a_held_sequence_are_a_fork(kit: Kit) -> None:
     clone = Pen("a1", pen.key)
     kit.send(pen.write(beat(), T0))
     kit.send(clone.write(beat(pending=7), T0))
+    told = kit.out.receipts(kit.key)[-1]
+    assert (told.agent, told.through) == ("a1", kit.client("acme").get("/api/v1/agents/a1").json()["sequence"])
+    assert len(kit.out.receipts(kit.key)) == 2, "the agent is told where the held chain stands"
     assert codes(kit) == [("a1", "fork")]
     assert kit.client("acme").get("/api/v1/agents/a1").json()["state"] == "forked"
     kit.send(pen.write(beat(), at(1)))

@@ -251,6 +251,8 @@ class Ingest:
         store.refuse(conn, verdict, incoming.topic, incoming.payload, at)
         if verdict.fork:
             store.mark(conn, verdict.agent, state="forked")
+            # Only the agent's own key gets this far: it is told where the held chain stands, so that it can say so too.
+            outcome.repeated.add(verdict.agent)
         outcome.refused += 1
         _log.warning("refused (%s) on %s: %s", verdict.code, incoming.topic[:120], verdict.reason[:300])
 
