@@ -31,6 +31,7 @@ picture: setup ## the live page as docs/page.png, from a demo of its own (needs 
 	@$(BIN)/ullage-plant demo --picture docs/page.png
 
 bench: setup ## detection figures; DATA=folder with the histories
+	@test -n "$(DATA)" || { echo "name the folder with the histories: make bench DATA=..." >&2; exit 2; }
 	$(BIN)/python tests/bench/detection.py $(DATA)
 
 lock: ## resolve the dependencies anew
