@@ -44,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(args: argparse.Namespace) -> int:
     if args.command == "sample-config":
-        from .sample_config import SAMPLE
+        from .config.sample import SAMPLE
 
         print(SAMPLE, end="")
         return 0
-    from .config_read import load
+    from .config.read import load
 
     if args.command == "key":
         return _key(load(args.config, files=False).key, as_json=args.json)

@@ -74,7 +74,7 @@ async def _device(device: DeviceConfig, clock: Clock) -> list[TagCheck]:
         try:
             await client.connect()
             start = time.perf_counter()
-            samples = await client.read()
+            samples = list(await client.read())
             trip = time.perf_counter() - start
         finally:
             await client.close()

@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from ullage_protocols.field.base import Clock, FieldClient, FieldError, bad_samples
+from ullage_protocols.field.base import Clock, FieldClient, FieldError
 from ullage_protocols.field.modbus.spec import ModbusDevice
 from ullage_protocols.field.opcua.spec import OpcuaDevice
+from ullage_protocols.field.scan import Columns, bad_scan
 from ullage_protocols.messages import DeviceState
 from ullage_protocols.sample import Quality, Sample
 
@@ -92,6 +93,7 @@ class Poller:
     ) -> None:
         self.device, self._client, self._clock, self._on_samples = device, client, clock, on_samples
         self.health = DeviceHealth(device, clock())
+        self._columns = Columns(tuple(range(len(device.tags))), tuple(tag.name for tag in device.tags))
         self._told = ""
 
     async def run(self) -> None:
@@ -117,7 +119,7 @@ class Poller:
         while True:
             try:
                 async with asyncio.timeout(_LONGEST_READ):
-                    samples = await self._client.read()
+                    samples = list(await self._client.read())
             except TimeoutError as exc:
                 raise FieldError(f"device {self.device.name}: a read took longer than {_LONGEST_READ:g} s") from exc
             self.health.answered(samples)
@@ -130,7 +132,7 @@ class Poller:
         now = self._clock()
         self.health.failed(now, reason)
         self._tell("lost", reason)
-        self._on_samples(self.device, bad_samples([tag.name for tag in self.device.tags], reason, now))
+        self._on_samples(self.device, list(bad_scan(self._columns, reason, now)))
 
     def _tell(self, state: str, reason: str = "") -> None:
         # A state is told when it changes, not at every attempt.

@@ -47,7 +47,12 @@ DOORS = {
     "paho": ("protocols/ullage_protocols/mqtt.py",),
     "sklearn": ("models/ullage_models/training/",),
     "fastapi": ("scorer/ullage_scorer/",),
-    "numpy": ("models/ullage_models/detect/", "models/ullage_models/training/", "agent/ullage_agent/"),
+    "numpy": (
+        "models/ullage_models/detect/",
+        "models/ullage_models/training/",
+        "agent/ullage_agent/",
+        "protocols/ullage_protocols/field/",
+    ),
 }
 
 

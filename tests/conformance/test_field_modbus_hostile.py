@@ -121,7 +121,7 @@ async def half_close(request: bytes, writer: asyncio.StreamWriter) -> None:
 async def outcome(client: ModbusClient) -> list[Sample] | FieldError:
     started = time.monotonic()
     try:
-        return await client.read()
+        return (await client.read()).samples()
     except FieldError as error:
         return error
     finally:

@@ -76,7 +76,7 @@ def test_every_table_and_type_is_read_in_configured_order() -> None:
     )
 
     async def act(client: FieldClient) -> None:
-        samples = await client.read()
+        samples = (await client.read()).samples()
         assert [sample.tag for sample in samples] == [tag.name for tag in tags]
         assert [sample.value for sample in samples] == [1.5, 1, True, True, True, 2.0, -70000, None]
         assert [sample.quality for sample in samples] == [Quality.GOOD] * 7 + [Quality.BAD]
@@ -89,9 +89,10 @@ def test_times_are_the_moment_of_the_reply() -> None:
     tags = (tag_at("a", "holding:0"), tag_at("b", "holding:1"), tag_at("c", "coil:0"))
 
     async def act(client: FieldClient) -> None:
-        coil, *registers = sorted(await client.read(), key=lambda sample: sample.tag, reverse=True)
-        assert coil.seen_time == coil.source_time == START
-        assert {sample.seen_time for sample in registers} == {START + timedelta(seconds=1)}
+        coil, *registers = sorted((await client.read()).samples(), key=lambda sample: sample.tag, reverse=True)
+        assert coil.source_time == START
+        assert {sample.source_time for sample in registers} == {START + timedelta(seconds=1)}
+        assert coil.seen_time == START + timedelta(seconds=1), "a scan is seen when it is whole"
 
     run(tags, act)
 
@@ -100,14 +101,14 @@ def test_a_hole_costs_only_its_own_tags() -> None:
     tags = tuple(tag_at(f"r{at}", f"holding:{at}") for at in (0, 1, 2, 5, 100, 101, 102))
 
     async def act(client: ModbusClient) -> None:
-        first = await client.read()
+        first = (await client.read()).samples()
         assert [sample.reason for sample in first[:4]] == ["device refused: exception 2 (illegal address)"] * 4
         assert [sample.value for sample in first[4:]] == [0, 1, 2]
-        second = await client.read()
+        second = (await client.read()).samples()
         assert [sample.value for sample in second] == [1, 2, 8, None, 0, 1, 2]
         assert second[3].reason == "device refused: exception 2 (illegal address)"
         learned = client.blocks
-        third = await client.read()
+        third = (await client.read()).samples()
         assert [sample.value for sample in third] == [1, 2, 8, None, 0, 1, 2]
         assert client.blocks == learned
         assert sorted(block.count for block in learned) == [1, 3, 3]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -168,7 +168,7 @@ async def lost(act: Awaitable[object], within: float) -> FieldError:
     return caught.value
 
 
-def values(samples: list[Sample]) -> list[object]:
+def values(samples: Iterable[Sample]) -> list[object]:
     return [sample.value for sample in samples]
 
 
@@ -177,7 +177,7 @@ def test_every_kind_of_node_becomes_a_sample_in_configured_order(shared: Shared)
         names = ("level", "broken", "unknown", "stale", "array", "nan", "count", "running", "name", "undated")
         client: FieldClient = client_of(shared.port, *names)
         await client.connect()
-        samples = await client.read()
+        samples = (await client.read()).samples()
         await client.close()
         assert tuple(sample.tag for sample in samples) == names
         by_tag = {sample.tag: sample for sample in samples}
@@ -236,7 +236,7 @@ def test_one_undecodable_node_costs_itself_only_and_is_remembered(shared: Shared
             relay.bend = bend
             for poll, most in enumerate((12, 2)):
                 relay.upstream = b""
-                samples = await client.read()
+                samples = (await client.read()).samples()
                 assert relay.upstream.count(READ_REQUEST) <= most, f"poll {poll}"
                 assert [sample.tag for sample in samples] == names
                 poison = samples.pop(13)

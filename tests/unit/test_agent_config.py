@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from ullage_agent.__main__ import main
 from ullage_agent.config import Config
-from ullage_agent.config_read import load, read
+from ullage_agent.config.places import Places
+from ullage_agent.config.read import load, read
+from ullage_agent.config.sample import SAMPLE
 from ullage_agent.errors import ConfigError
-from ullage_agent.locate import Places
-from ullage_agent.sample_config import SAMPLE
 from ullage_protocols.field.opcua.spec import OpcuaDevice
 from ullage_protocols.keys import SigningKey
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ullage_agent.clock import Clock
 from ullage_agent.config import Config
-from ullage_agent.config_read import read
+from ullage_agent.config.read import read
+from ullage_agent.config.sample import SAMPLE
 from ullage_agent.episodes import Episodes
 from ullage_agent.poll import DeviceHealth
 from ullage_agent.rows import Rows
-from ullage_agent.sample_config import SAMPLE
 from ullage_protocols.field.base import bad_sample
 from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Anomaly

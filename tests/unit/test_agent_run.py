@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ullage_agent.clock import Clock
 from ullage_agent.config import Config, DeviceConfig
-from ullage_agent.config_read import read
+from ullage_agent.config.read import read
 from ullage_agent.errors import AgentError, StateError
 from ullage_agent.outbox import Outbox
 from ullage_agent.run import Agent

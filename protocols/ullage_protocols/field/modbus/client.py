@@ -18,11 +18,12 @@ from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ModbusPDU
 from pymodbus.transaction import TransactionManager
 
-from ullage_protocols.field.base import Clock, FieldError, bad_sample
+from ullage_protocols.field.base import Clock, FieldError, Identity, bad_sample
 from ullage_protocols.field.modbus import frames
 from ullage_protocols.field.modbus.blocks import Block, plan, split
 from ullage_protocols.field.modbus.registers import decode
 from ullage_protocols.field.modbus.spec import BIT_TABLES, ModbusDevice
+from ullage_protocols.field.scan import Columns, Scan, scan_of
 from ullage_protocols.sample import Quality, Sample
 
 _SPLITTING = frozenset({2, 3})
@@ -142,6 +143,7 @@ class ModbusClient:
         self._device = device
         self._clock = clock
         self._blocks = plan(device.tags, max_registers=device.max_registers, max_gap=device.max_gap)
+        self._columns = Columns(tuple(range(len(device.tags))), tuple(tag.name for tag in device.tags))
         self._client: AsyncModbusTcpClient | None = None
         self._strict: StrictTransaction | None = None
 
@@ -176,7 +178,16 @@ class ModbusClient:
             ) from error
         self._client, self._strict = client, strict
 
-    async def read(self) -> list[Sample]:
+    @property
+    def groups(self) -> tuple[Columns, ...]:
+        """One group: all tags."""
+        return (self._columns,)
+
+    async def identify(self) -> Identity:
+        """Nothing yet."""
+        return Identity()
+
+    async def read(self, group: int = 0) -> Scan:
         """One sample per tag, in configured order. Raises FieldError when the connection is gone.
 
         A block that the device refuses with "illegal address" or "illegal value" is asked in two halves
@@ -199,7 +210,7 @@ class ModbusClient:
             for position, sample in zip(block.tags, self._samples(block, answer, seen), strict=True):
                 samples[position] = sample
         self._blocks = tuple(blocks)
-        return cast(list[Sample], samples)
+        return scan_of(self._columns, cast(list[Sample], samples))
 
     async def close(self) -> None:
         """Drops the connection; safe to call at any time, any number of times."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from ullage_protocols.field.base import FieldError, SendRefused
+from ullage_protocols.field.errors import HostileError, SendRefused
 
 HEADER = 7
 """Bytes before the function code: transaction id, protocol id, length, unit."""
@@ -27,7 +27,7 @@ REFUSALS = {
 }
 
 
-class BrokenStream(FieldError):
+class BrokenStream(HostileError):
     """What arrived cannot be a reply to what was asked: nothing after it on this connection can be trusted."""
 
 

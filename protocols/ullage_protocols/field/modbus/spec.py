@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from ullage_protocols.field.base import SpecError
+from ullage_protocols.field.errors import SpecError
 
 Table = Literal["coil", "discrete", "holding", "input"]
 TagType = Literal["bit", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
@@ -78,6 +78,7 @@ class ModbusTag:
     bit: int | None = None
     scale: float = 1.0
     offset: float = 0.0
+    group: int = 0
 
     def __post_init__(self) -> None:
         where = f"tag {self.name!r}"

@@ -23,9 +23,10 @@ from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 from cryptography import x509
 
-from ullage_protocols.field.base import Clock, FieldError, SendRefused, bad_sample
+from ullage_protocols.field.base import Clock, FieldError, Identity, SendRefused, bad_sample
 from ullage_protocols.field.opcua.spec import OpcuaDevice, OpcuaSecurity
 from ullage_protocols.field.opcua.values import to_sample, undecodable
+from ullage_protocols.field.scan import Columns, Scan, scan_of
 from ullage_protocols.sample import Sample
 
 _T = TypeVar("_T")
@@ -72,6 +73,7 @@ class OpcuaClient:
         self._device = device
         self._clock = clock
         self._nodes = [ua.NodeId.from_string(tag.node) for tag in device.tags]
+        self._columns = Columns(tuple(range(len(device.tags))), tuple(tag.name for tag in device.tags))
         self._apart: set[int] = set()
         self._limit = 0
         self._client: Client | None = None
@@ -113,7 +115,16 @@ class OpcuaClient:
             ) from error
         self._client = client
 
-    async def read(self) -> list[Sample]:
+    @property
+    def groups(self) -> tuple[Columns, ...]:
+        """One group: all tags."""
+        return (self._columns,)
+
+    async def identify(self) -> Identity:
+        """Nothing yet."""
+        return Identity()
+
+    async def read(self, group: int = 0) -> Scan:
         """One sample per tag, in configured order. Raises FieldError when the connection is gone."""
         samples: dict[int, Sample] = {}
         together = [position for position in range(len(self._nodes)) if position not in self._apart]
@@ -128,7 +139,7 @@ class OpcuaClient:
             if client is not None:
                 await _drop(client)
             raise
-        return [samples[position] for position in range(len(self._nodes))]
+        return scan_of(self._columns, [samples[position] for position in range(len(self._nodes))])
 
     async def close(self) -> None:
         """Closes session and connection, waiting at most the timeout; safe at any time, any number of times."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from ullage_protocols.field.base import SpecError
+from ullage_protocols.field.errors import SpecError
 
 Policy = Literal["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"]
 Mode = Literal["Sign", "SignAndEncrypt"]
@@ -28,6 +28,7 @@ class OpcuaTag:
 
     name: str
     node: str
+    group: int = 0
 
     def __post_init__(self) -> None:
         if not self.name:

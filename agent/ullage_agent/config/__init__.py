@@ -1,4 +1,4 @@
-"""The agent's configuration: what it holds once it has been found whole. ``config_read`` makes it from TOML."""
+"""The agent's configuration: what it holds once it has been found whole. ``read`` makes it from TOML."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ LINE_ROLES = ("count", "running", "energy")
 
 @dataclass(frozen=True, slots=True)
 class TagConfig:
-    """One tag. ``modulus`` is where a counter starts over at 0, in the tag's own units; None: nowhere.
+    """One tag, read every ``scan`` seconds (0: as often as its device).
 
+    ``modulus`` is where a counter starts over at 0, in the tag's own units; None: nowhere.
     ``watch`` tells whether the tag is part of the rows that detection judges.
     """
 
@@ -27,11 +28,13 @@ class TagConfig:
     line: str
     watch: bool
     modulus: float | None = None
+    scan: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
-    """One device: how it is reached (``spec``), how often (``scan`` seconds), and its tags in order."""
+    """One device: how it is reached (``spec``), how often (``scan`` seconds, where a tag has no interval of its own),
+    and its tags in order."""
 
     name: str
     scan: float
@@ -39,9 +42,19 @@ class DeviceConfig:
     tags: tuple[TagConfig, ...]
 
     @property
+    def scans(self) -> tuple[float, ...]:
+        """The scan interval of each group of tags, in the order of the client's groups."""
+        return tuple(dict.fromkeys(tag.scan or self.scan for tag in self.tags))
+
+    @property
     def patience(self) -> float:
         """Seconds without a good reading after which a value is stale and a stretch is blind."""
-        return max(3.0 * self.scan, 2.0)
+        return patience(min(self.scans, default=self.scan))
+
+
+def patience(scan: float) -> float:
+    """Seconds without a good reading after which a value read every ``scan`` seconds is stale."""
+    return max(3.0 * scan, 2.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .locate import Path as KeyPath
-from .locate import Places
+from .places import Path as KeyPath
+from .places import Places
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -167,6 +167,17 @@ class Table:
                 near = difflib.get_close_matches(key, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
                 self.fault(key, f"unknown key {key!r} in [{self.name or 'the file'}]; {hint}")
+
+
+def secret(table: Table, key: str, file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        return file.read_text("utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
+        table.fault(key, f"{key} {file} cannot be read ({reason}); check the path")
+        return ""
 
 
 def _names(path: KeyPath) -> tuple[str, ...]:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from ullage_protocols.errors import KeyFileError
-from ullage_protocols.field.base import SpecError
-from ullage_protocols.field.modbus.spec import ModbusDevice, ModbusTag, tag_at
-from ullage_protocols.field.opcua.spec import OpcuaDevice, OpcuaSecurity, OpcuaTag
+from ullage_protocols.field.modbus.spec import ModbusDevice, ModbusTag
+from ullage_protocols.field.opcua.spec import OpcuaDevice
 from ullage_protocols.keys import PublicKey
 from ullage_protocols.mqtt import BrokerSettings
 
-from .config import LINE_ROLES, ROLES, Config, DeviceConfig, TagConfig
-from .errors import ConfigError
-from .locate import Places
-from .toml_table import Faults, Table
+from ..errors import ConfigError
+from . import LINE_ROLES, ROLES, Config, DeviceConfig, TagConfig, modbus, opcua
+from .names import NAME, NAME_SHAPE
+from .places import Places
+from .table import Faults, Table, secret
 
 _PROTOCOLS = ("modbus-tcp", "opcua")
 _MODULI = {"uint16": 2**16, "int16": 2**16, "uint32": 2**32, "int32": 2**32}
-_NAME = r"[^\s=,;\"'][^=,;\"']{0,98}"
-_NAME_SHAPE = "a name of 1 to 99 characters without quotes, '=', ',' and ';'"
 MAX_TEXT = 1_000_000
 MAX_DEVICES = 200
 
@@ -107,7 +105,7 @@ def _broker(table: Table, files: bool) -> BrokerSettings:
         port=table.whole("port", 1883, 1, 65535),
         protocol=table.one_of("protocol", ("auto", "5", "3.1.1"), "auto"),
         username=table.text("username"),
-        password=_secret(table, "password_file", password_file) if files else "",
+        password=secret(table, "password_file", password_file) if files else "",
         ca=table.file("ca"),
         certificate=table.file("certificate"),
         key=table.file("key"),
@@ -130,32 +128,21 @@ def _public_key(table: Table, file: Path | None) -> PublicKey | None:
         return None
 
 
-def _secret(table: Table, key: str, file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        return file.read_text("utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
-        table.fault(key, f"{key} {file} cannot be read ({reason}); check the path")
-        return ""
-
-
 def _device(table: Table, files: bool) -> DeviceConfig:
-    name = table.text("name", "?", required='name = "plc-1"', form=_NAME, shape=_NAME_SHAPE)
+    name = table.text("name", "?", required='name = "plc-1"', form=NAME, shape=NAME_SHAPE)
     protocol = table.one_of("protocol", _PROTOCOLS, required='protocol = "modbus-tcp" or "opcua"')
     scan = table.duration("scan", 1.0, 0.02, 3600)
     tag_tables = table.tables("tag", required=f"at least one [[device.tag]] to device {name!r}")
     spec: ModbusDevice | OpcuaDevice | None = None
     tags: list[TagConfig] = []
     if protocol == "modbus-tcp":
-        points = [_modbus_tag(tag) for tag in tag_tables]
+        points = [modbus.tag(tag) for tag in tag_tables]
         tags = [_tag(tag, point.type if point else "") for tag, point in zip(tag_tables, points, strict=True)]
-        spec = _modbus(table, name, [point for point in points if point])
+        spec = modbus.device(table, name, [point for point in points if point])
     elif protocol == "opcua":
-        nodes = [_opcua_tag(tag) for tag in tag_tables]
+        nodes = [opcua.tag(tag) for tag in tag_tables]
         tags = [_tag(tag, "") for tag in tag_tables]
-        spec = _opcua(table, name, [node for node in nodes if node], files)
+        spec = opcua.device(table, name, [node for node in nodes if node], files)
     if protocol:
         table.unknown()
         for tag in tag_tables:
@@ -163,92 +150,6 @@ def _device(table: Table, files: bool) -> DeviceConfig:
     if spec is None:
         spec = ModbusDevice(name, "?", tags=(ModbusTag("?", "holding", 0),))
     return DeviceConfig(name, scan, spec, tuple(tags))
-
-
-def _modbus(table: Table, name: str, points: list[ModbusTag]) -> ModbusDevice | None:
-    given: dict[str, Any] = {
-        "host": table.text("host", required='host = "192.0.2.10"', form=r"\S{1,255}", shape="a host name or address"),
-        "port": table.whole("port", 502, 1, 65535),
-        "unit": table.whole("unit", 1, 0, 255),
-        "timeout": table.duration("timeout", 1.0, 0.01, 60),
-        "max_registers": table.whole("max_registers", 125, 4, 125),
-        "max_gap": table.whole("max_gap", 8, 0, 125),
-    }
-    if not points or not given["host"]:
-        return None
-    try:
-        return ModbusDevice(name, **given, tags=tuple(points))
-    except SpecError as exc:
-        table.fault("", f"{exc}")
-        return None
-
-
-def _modbus_tag(table: Table) -> ModbusTag | None:
-    name = table.text("name", required='name = "line.count"', form=_NAME, shape=_NAME_SHAPE)
-    address = table.text("address", required='address = "holding:0" (or "40001")')
-    kind = table.text("type") or None
-    order = table.text("order", "ABCD")
-    bit = table.whole("bit", 0, 0, 15) if table.has("bit") else None
-    scale, offset = table.number("scale", 1.0), table.number("offset", 0.0)
-    if not name or not address:
-        return None
-    try:
-        return tag_at(name, address, kind, order=order, bit=bit, scale=scale, offset=offset)
-    except SpecError as exc:
-        key = next((word for word in ("address", "type", "order", "bit", "scale") if f"{word} " in str(exc)), "")
-        table.fault(key if table.has(key) else "", str(exc))
-        return None
-
-
-def _opcua(table: Table, name: str, nodes: list[OpcuaTag], files: bool) -> OpcuaDevice | None:
-    url = table.text("url", required='url = "opc.tcp://192.0.2.11:4840"')
-    timeout = table.duration("timeout", 2.0, 0.01, 60)
-    user = table.text("user") or None
-    password_file = table.file("password_file")
-    password = table.text("password") or None
-    if password_file:
-        password = _secret(table, "password_file", password_file) if files else "?"
-    security = _security(table.table("security"), files) if table.has("security") else None
-    if not nodes or not url:
-        return None
-    try:
-        return OpcuaDevice(name, url, timeout, security, user, password, tuple(nodes))
-    except SpecError as exc:
-        key = "url" if " url " in str(exc) else "user" if "'user'" in str(exc) else ""
-        table.fault(key if table.has(key) else "", str(exc))
-        return None
-
-
-def _security(table: Table, files: bool) -> OpcuaSecurity | None:
-    policy = table.text("policy", required='policy = "Basic256Sha256"')
-    mode = table.text("mode", "SignAndEncrypt")
-    paths: dict[str, Path] = {}
-    for key in ("certificate", "key", "server_certificate"):
-        file = table.file(key, required=f'{key} = "file.der"')
-        if file is not None:
-            paths[key] = file
-            if files and not file.is_file():
-                table.fault(key, f"{key} {file} does not exist; check the path")
-    table.unknown()
-    if not policy or len(paths) < 3:
-        return None
-    try:
-        return OpcuaSecurity(cast(Any, policy), cast(Any, mode), **paths)
-    except SpecError as exc:
-        table.fault("", str(exc))
-        return None
-
-
-def _opcua_tag(table: Table) -> OpcuaTag | None:
-    name = table.text("name", required='name = "tank.level"', form=_NAME, shape=_NAME_SHAPE)
-    node = table.text("node", required='node = "ns=2;s=tank.level"')
-    if not name or not node:
-        return None
-    try:
-        return OpcuaTag(name, node)
-    except SpecError as exc:
-        table.fault("node", str(exc))
-        return None
 
 
 def _tag(table: Table, kind: str) -> TagConfig:
