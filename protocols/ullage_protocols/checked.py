@@ -70,6 +70,15 @@ class Fields:
     def optional_number(self, name: str, *, low: float = -math.inf, high: float = math.inf) -> float | None:
         return None if self.body.get(name) is None else self.number(name, low=low, high=high)
 
+    def truth(self, name: str) -> bool:
+        value = self._get(name)
+        if not isinstance(value, bool):
+            raise self._wrong(name, "true or false")
+        return value
+
+    def optional_truth(self, name: str) -> bool | None:
+        return None if self.body.get(name) is None else self.truth(name)
+
     def time(self, name: str) -> datetime:
         return wire.parse_time(self._get(name), what=f"{self.what}: {name!r}")
 
@@ -95,3 +104,8 @@ class Fields:
         if not all(isinstance(item, str) and len(item) <= MAX_TEXT for item in value):
             raise self._wrong(name, "a list of texts")
         return tuple(value)
+
+
+def time_text(moment: datetime | None) -> str | None:
+    """A time as it stands in a field, null where there is none."""
+    return None if moment is None else wire.format_time(moment)

@@ -17,9 +17,14 @@ from ullage_protocols.event import Event, decode_event
 from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import (
     Anomaly,
+    Change,
     DeviceState,
+    Downtime,
+    Endpoint,
     Heartbeat,
     Hello,
+    Inventory,
+    Maintenance,
     Message,
     Production,
     TagShare,
@@ -67,6 +72,32 @@ EVENTS = {
     ),
     "production-blind": _event(
         7, "line-1", Production("line-1", NOON, NOON + timedelta(seconds=10), None, 0.0, None, 0.0, "gap of 10 s")
+    ),
+    "inventory-first": _event(8, "plc-1", Inventory("plc-1", "modbus-tcp", "Acme", "PM-5", firmware="2.1", first=True)),
+    "inventory-changed": _event(
+        9, "tank-1",
+        Inventory(
+            "tank-1", "opcua", "Acme", "Tank", "T-9", "3.0", "SN-7", "Run",
+            (Endpoint("opc.tcp://192.0.2.11:4840", "Basic256Sha256", "SignAndEncrypt", ("anonymous", "username")),),
+            True, True, HEAD, NOON + timedelta(days=90), (Change("firmware", "2.9", "3.0"),),
+        ),
+    ),
+    "maintenance-start": _event(
+        10, "line-1",
+        Maintenance("m-1", "start", "line-1", "change of format", "M. Müller", NOON, NOON + timedelta(hours=2), NOON,
+                    False),
+    ),
+    "maintenance-afterwards": _event(
+        11, "", Maintenance("m-2", "start", "", "检修", "shift 2", NOON - timedelta(hours=1), None, NOON, True)
+    ),
+    "maintenance-stop": _event(
+        12, "line-1",
+        Maintenance("m-1", "stop", "line-1", "change of format", "M. Müller", NOON - timedelta(hours=1), NOON, NOON,
+                    False),
+    ),
+    "downtime-open": _event(13, "plc-1", Downtime("plc-1", "open", NOON, None, "silent", "no answer in 1 s")),
+    "downtime-close": _event(
+        14, "plc-1", Downtime("plc-1", "close", NOON, NOON + timedelta(seconds=7), "silent", "no answer in 1 s")
     ),
 }  # fmt: skip
 REPLIES: dict[str, Receipt | Down] = {

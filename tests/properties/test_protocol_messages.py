@@ -15,7 +15,19 @@ from ullage_protocols import envelope, messages, wire
 from ullage_protocols.errors import ProtocolError, SealError, WireError
 from ullage_protocols.event import Event, decode_event, sequence_of
 from ullage_protocols.keys import PublicKey, SigningKey
-from ullage_protocols.messages import Anomaly, DeviceState, Heartbeat, Hello, Message, Production, TagShare
+from ullage_protocols.messages import (
+    Anomaly,
+    Change,
+    DeviceState,
+    Downtime,
+    Heartbeat,
+    Hello,
+    Inventory,
+    Maintenance,
+    Message,
+    Production,
+    TagShare,
+)
 from ullage_protocols.receipt import Down, Receipt
 
 KEY = SigningKey.from_seed(b"k" * 32)
@@ -41,6 +53,10 @@ _BY_FIELD: dict[tuple[type, str], st.SearchStrategy[Any]] = {
     (TagShare, "value"): st.none() | finite,
     (TagShare, "expected"): st.none() | finite,
     (Production, "energy"): st.none() | finite,
+    (Inventory, "certificate"): st.just("") | hashes,
+    (Downtime, "cause"): st.sampled_from(messages.CAUSES),
+    (Maintenance, "id"): texts.filter(bool),
+    (Maintenance, "reason"): texts.filter(bool),
 }
 _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     str: texts, bool: st.booleans(), float: positive, int: st.integers(0, 2**53), datetime: times,
@@ -72,7 +88,27 @@ productions = st.builds(
     lambda production, moments: dataclasses.replace(production, start=min(moments), end=max(moments)),
     built(Production), st.tuples(times, times).filter(lambda pair: pair[0] != pair[1]),
 )  # fmt: skip
-any_message = st.one_of(built(Hello), built(Heartbeat), anomalies, productions)
+inventories = st.builds(
+    lambda inventory, first: dataclasses.replace(inventory, first=first, changes=() if first else inventory.changes),
+    built(Inventory), st.booleans(),
+)  # fmt: skip
+moments = st.tuples(times, times).map(sorted).filter(lambda pair: pair[0] != pair[1])
+maintenances = st.builds(
+    lambda given, phase, pair, planned: Maintenance.declared(
+        given.id, phase, given.line, given.reason, given.by, pair[0],
+        pair[1] if phase == "stop" or planned else None, given.declared_at,
+    ),
+    built(Maintenance), st.sampled_from(["start", "stop"]), moments, st.booleans(),
+)  # fmt: skip
+downtimes = st.builds(
+    lambda downtime, phase, pair: dataclasses.replace(
+        downtime, phase=phase, start=pair[0], end=pair[1] if phase == "close" else None
+    ),
+    built(Downtime), st.sampled_from(["open", "close"]), moments,
+)  # fmt: skip
+any_message = st.one_of(
+    built(Hello), built(Heartbeat), anomalies, productions, inventories, maintenances, downtimes
+)  # fmt: skip
 sequences = st.integers(1, 2**63 - 1)
 
 
@@ -158,6 +194,22 @@ def test_a_missing_or_foreign_field_is_refused_or_harmless_but_never_a_crash(
 def test_an_unknown_type_or_major_version_is_refused(event_type: str) -> None:
     with pytest.raises(WireError, match="unknown to this version"):
         messages.read_message(event_type, {})
+
+
+@given(maintenances)
+def test_what_was_declared_afterwards_says_so_and_cannot_say_otherwise(message: Maintenance) -> None:
+    told = message.end if message.phase == "stop" else message.start
+    assert told is not None
+    assert message.retroactive == ((message.declared_at - told).total_seconds() > 60)
+    with pytest.raises(WireError, match="retroactive"):
+        Maintenance.from_json({**message.to_json(), "retroactive": not message.retroactive})
+
+
+@given(inventories, st.builds(Change, texts, texts, texts))
+def test_a_first_inventory_has_no_changes(message: Inventory, change: Change) -> None:
+    body = dataclasses.replace(message, first=True, changes=(change,)).to_json()
+    with pytest.raises(WireError, match="first"):
+        Inventory.from_json(body)
 
 
 @given(events())
