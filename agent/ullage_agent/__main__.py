@@ -52,6 +52,10 @@ def _command(args: argparse.Namespace) -> int:
 
     if args.command == "key":
         return _key(load(args.config, files=False).key, as_json=args.json)
+    if args.command == "maintenance":
+        from .maintenance import command
+
+        return command(load(args.config, files=False), args)
     config = load(args.config)
     if args.command == "check":
         from .check import check
@@ -79,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "run the agent until it is stopped"),
         ("check", "read every device once and reach the broker; exit 0 if all is well, 1 if not"),
         ("key", "show the agent's public key; made where there is none"),
+        ("maintenance", "declare a planned stop, end it, or list them; sealed and on record"),
     ):
         command = commands.add_parser(name, help=what, description=what)
         command.add_argument(
@@ -86,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name != "run":
             command.add_argument("--json", action="store_true", help="print JSON")
+        if name == "maintenance":
+            command.add_argument("action", choices=("start", "stop", "list"))
+            command.add_argument("--reason", default="", help="why; start needs it")
+            command.add_argument("--line", default="", help="the line; default: the whole site")
+            command.add_argument("--start", metavar="TIME", help="when it starts or started; default now")
+            command.add_argument("--end", metavar="TIME", help="its planned end (+2h: from its start), or its end")
+            command.add_argument("--by", default="", metavar="NAME", help="who declares it; default: your user name")
     commands.add_parser("sample-config", help="print a complete configuration with every default")
     commands.add_parser("learn", help="learn a baseline from a recorded history", add_help=False)
     commands.add_parser("backtest", help="run the detection over a recorded history", add_help=False)

@@ -33,3 +33,15 @@ class FolderLock:
 
     def release(self) -> None:
         os.close(self._fd)
+
+
+def holder(folder: Path) -> int | None:
+    """The process that holds ``folder``, as far as this one can see; None where none does."""
+    try:
+        process = int((folder / "lock").read_text("ascii").strip())
+        os.kill(process, 0)
+    except PermissionError:
+        return process
+    except (OSError, ValueError):
+        return None
+    return process

@@ -31,9 +31,9 @@ class Maintenance:
     """A planned stop of ``line`` (empty: of the whole site), declared ``by`` somebody for a ``reason``.
 
     Phase "start" declares it: from ``start`` to the planned ``end``, if one is planned. Phase "stop" ends the one with
-    the same ``id`` at ``end``. ``declared_at`` is when the agent took the declaration up. ``retroactive`` is true where
-    the moment that this phase tells (``start`` of a start, ``end`` of a stop) lies more than a minute before that; a
-    record that says otherwise is refused.
+    the same ``id`` at ``end``; one that was called off ends as it starts. ``declared_at`` is when the agent took the
+    declaration up. ``retroactive`` is true where the moment that this phase tells (``start`` of a start, ``end`` of a
+    stop) lies more than a minute before that, and of a stop whose start was; a record that hides it is refused.
     """
 
     NAME: ClassVar[str] = "maintenance"
@@ -74,10 +74,11 @@ class Maintenance:
             raise WireError("maintenance: 'id' and 'reason' must not be empty")
         if found.phase == "stop" and found.end is None:
             raise WireError("maintenance: the phase stop tells its 'end'")
-        if found.end is not None and found.end <= found.start:
-            raise WireError("maintenance: 'end' must lie after 'start'")
+        if found.end is not None and (found.end < found.start or (found.end == found.start and found.phase == "start")):
+            raise WireError("maintenance: 'end' must lie after 'start' (a stop that was called off ends as it starts)")
         told = found.end if found.phase == "stop" and found.end is not None else found.start
-        if found.retroactive != afterwards(told, found.declared_at):
+        late = afterwards(told, found.declared_at)
+        if found.retroactive != late and (late or found.phase == "start"):
             raise WireError("maintenance: 'retroactive' does not fit the times: it is computed, never chosen")
         return found
 
