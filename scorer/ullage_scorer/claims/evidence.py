@@ -13,7 +13,7 @@ from ullage_protocols.receipt import Receipt
 
 from ..db.scope import Scope
 from ..ledger import store as ledger
-from . import store
+from . import planned, store
 
 _README = """Evidence of claim {claim} under policy {policy}
 
@@ -51,7 +51,12 @@ def bundle(conn: Connection, scope: Scope, row: Row[Any], key: SigningKey, shown
     files: dict[str, bytes] = {}
     spans: dict[str, dict[str, int]] = {}
     keys: dict[str, list[str]] = {}
-    for agent, used in sorted(document["agents"].items()):
+    used_of: dict[str, int] = dict(document["agents"])
+    start = wire.parse_time(row.outage_start)
+    end = None if row.outage_end is None else wire.parse_time(row.outage_end)
+    for stop in planned.beside(planned.of_site(conn, scope, row.site), row.line, start, end):
+        used_of[stop.agent] = max(used_of.get(stop.agent, 0), stop.sequence)
+    for agent, used in sorted(used_of.items()):
         receipts = ledger.receipts_of(conn, agent)
         through = _covered(receipts, used, key)
         records = list(ledger.records(conn, agent, through))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -15,10 +16,28 @@ from ullage_protocols import wire
 from ..db.scope import Scope
 from ..errors import NotFoundError
 from ..web import AfterId, AfterName, Caller, Home, Limit, Shown, Strict, problems
-from . import evidence, service, store
+from . import evidence, planned, service, store
 
 router = APIRouter(prefix="/api/v1", tags=["claims"])
 Site = Annotated[str | None, Query(max_length=64, description="Only this site.")]
+
+
+class PlannedStopShown(Shown):
+    """A planned stop that was declared for some of a claim's outage; ``line`` is empty where it was the whole site.
+
+    ``retroactive``: it was declared afterwards. It is on record beside the claim and changes no amount.
+    """
+
+    agent: str
+    id: str
+    line: str
+    reason: str
+    by: str
+    start: datetime
+    planned_end: datetime | None
+    end: datetime | None
+    declared_at: datetime
+    retroactive: bool
 
 
 class ClaimShown(Shown):
@@ -51,6 +70,7 @@ class ClaimShown(Shown):
     at_most: str | None
     missing: list[str]
     causes: list[dict[str, Any]]
+    planned_stops: list[PlannedStopShown]
     updated_at: datetime
 
 
@@ -121,7 +141,10 @@ def list_claims(
     """In the order in which they were opened."""
     with home.db.read() as conn:
         rows = store.claims_of(conn, scope, site=site, policy=policy, after=after, limit=limit)
-    return ClaimPage(items=[_claim(row) for row in rows], next=rows[-1].opened if len(rows) == limit else None)
+        declared = {name: planned.of_site(conn, scope, name) for name in {row.site for row in rows}}
+    return ClaimPage(
+        items=[_claim(row, declared[row.site]) for row in rows], next=rows[-1].opened if len(rows) == limit else None
+    )
 
 
 @router.get("/claims/{claim}", responses=problems(), summary="One claim with its computation")
@@ -189,23 +212,31 @@ def _detail(conn: Connection, scope: Scope, claim: str) -> ClaimDetail:
     ]
     possible = {str(event): sorted(map(str, roles)) for event, roles in lifecycle.possible(row.state).items()}
     return ClaimDetail(
-        claim=_claim(row), worksheet=document["worksheet"]["steps"], timeline=timeline, possible=possible,
-        agents=document["agents"],
+        claim=_claim(row, planned.of_site(conn, scope, row.site)), worksheet=document["worksheet"]["steps"],
+        timeline=timeline, possible=possible, agents=document["agents"],
     )  # fmt: skip
 
 
-def _claim(row: Row[Any]) -> ClaimShown:
+def _claim(row: Row[Any], declared: Sequence[planned.PlannedStop]) -> ClaimShown:
     said = json.loads(row.document)
+    start, end = wire.parse_time(row.outage_start), None if row.outage_end is None else wire.parse_time(row.outage_end)
     most = said["worksheet"].get("at_most")
     standard = said["outage"]["standard"]
     return ClaimShown(
         id=row.id, position=row.opened, tenant=row.tenant, site=row.site, policy=row.policy, line=row.line,
-        state=row.state, outage_start=wire.parse_time(row.outage_start),
-        outage_end=None if row.outage_end is None else wire.parse_time(row.outage_end), final=said["final"],
+        state=row.state, outage_start=start, outage_end=end, final=said["final"],
         standard_rate=standard["rate"], standard_basis=standard["basis"], standard_units=said["standard_units"],
         made_units=said["made_units"], shortage=said["shortage"],
         shortage_after_waiting=said["shortage_after_waiting"], shortage_at_most=said["shortage_at_most"],
         observed=said["observed"], currency=row.currency, indemnity=row.indemnity,
         at_most=None if most is None else most["amount"], missing=said["worksheet"]["missing"], causes=said["causes"],
+        planned_stops=[_planned(stop) for stop in planned.beside(declared, row.line, start, end)],
         updated_at=wire.parse_time(row.updated_at),
+    )  # fmt: skip
+
+
+def _planned(stop: planned.PlannedStop) -> PlannedStopShown:
+    return PlannedStopShown(
+        agent=stop.agent, id=stop.id, line=stop.line, reason=stop.reason, by=stop.by, start=stop.start,
+        planned_end=stop.planned_end, end=stop.end, declared_at=stop.declared_at, retroactive=stop.retroactive,
     )  # fmt: skip

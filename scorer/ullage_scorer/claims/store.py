@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from ..db.entry import ENVELOPE
 from ..db.put import put
-from ..db.schema import agents, claim_log, claims, episodes, ledger, outages, policies, premiums, stops
+from ..db.schema import agent_state, agents, claim_log, claims, episodes, ledger, outages, policies, premiums, stops
 from ..db.scope import Scope
 
 PRODUCTION = "org.ullage.production.v1"
@@ -112,6 +112,13 @@ def episodes_between(conn: Connection, scope: Scope, site: str, begin: str, end:
         *scope.rows(episodes.c.tenant, episodes.c.site),
     )  # fmt: skip
     return conn.execute(query.order_by(episodes.c.start, episodes.c.agent, episodes.c.episode)).all()
+
+
+def agent_documents(conn: Connection, scope: Scope, site: str) -> Sequence[Row[Any, Any]]:
+    """What each agent of a site last said of itself: agent and document."""
+    query = select(agent_state.c.agent, agent_state.c.document).join(agents, agents.c.id == agent_state.c.agent)
+    query = query.where(agents.c.site == site, *scope.rows(agents.c.tenant, agents.c.site))
+    return conn.execute(query.order_by(agent_state.c.agent)).all()
 
 
 def policy(conn: Connection, scope: Scope, name: str) -> Row[Any] | None:

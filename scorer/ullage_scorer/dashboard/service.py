@@ -12,13 +12,14 @@ from sqlalchemy import Connection, Row
 from ullage_models.money import Money, number
 from ullage_protocols import wire
 
+from ..claims import planned
 from ..db.scope import Scope
 from ..ingest import store as ingest
 from ..ledger import store as ledger
 from ..policies import service as policies
 from ..policies import store as policies_store
 from ..rating import store as rating
-from . import production, store
+from . import devices, production, store
 from .view import (
     RUNNING,
     SILENT,
@@ -36,7 +37,7 @@ from .view import (
     SiteView,
 )  # fmt: skip
 
-MOST_SITES, MOST_ANOMALIES, MOST_CLAIMS, MOST_PREMIUMS = 200, 30, 20, 400
+MOST_SITES, MOST_ANOMALIES, MOST_CLAIMS, MOST_PREMIUMS, MOST_PLANNED = 200, 30, 20, 400, 20
 _WORST_FIRST = {STOPPED: 0, SILENT: 1, RUNNING: 2, UNKNOWN: 3}
 
 
@@ -69,12 +70,14 @@ def page(conn: Connection, scope: Scope, site: str, language: str, now: datetime
     policy = _in_force(rating.policies_of_site(conn, scope, chosen), now)
     anomalies = tuple(_anomaly(row) for row in episodes)
     starts = [each.start for each in anomalies]
+    declared = planned.of_site(conn, scope, chosen)
     return PageView(
         now, tip.position, base.projected, tip.chain, tuple(sites), sites[place], charts,
         None if policy is None else _policy(policy),
         None if policy is None else _premium(store.newest_premiums(conn, scope, policy.id, MOST_PREMIUMS), starts, now),
         None if policy is None else _score(rating.last_score(conn, scope, policy.id), language),
-        anomalies, tuple(_claim(row) for row in store.newest_claims(conn, scope, chosen, MOST_CLAIMS)),
+        anomalies, tuple(_claim(row, declared) for row in store.newest_claims(conn, scope, chosen, MOST_CLAIMS)),
+        devices.shown(ingest.agents_of(conn, scope, site=chosen), now), devices.planned(declared[:MOST_PLANNED]),
     )  # fmt: skip
 
 
@@ -177,14 +180,14 @@ def _anomaly(row: Row[Any]) -> AnomalyView:
     )  # fmt: skip
 
 
-def _claim(row: Row[Any]) -> ClaimView:
+def _claim(row: Row[Any], declared: Sequence[planned.PlannedStop]) -> ClaimView:
     said = json.loads(row.document)
     sheet, amount = said["worksheet"], f"{row.indemnity} {row.currency}"
     most = None if sheet.get("at_most") is None else str(Money.from_json(sheet["at_most"]))
+    start, end = wire.parse_time(row.outage_start), None if row.outage_end is None else wire.parse_time(row.outage_end)
     return ClaimView(
-        row.id, row.state, row.line, None if row.opened_at is None else wire.parse_time(row.opened_at),
-        wire.parse_time(row.outage_start), None if row.outage_end is None else wire.parse_time(row.outage_end),
+        row.id, row.state, row.line, None if row.opened_at is None else wire.parse_time(row.opened_at), start, end,
         number(said["shortage"]), str(Money.from_json({"amount": row.indemnity, "currency": row.currency})),
         most if most is not None and most != str(Money.parse(amount)) else "", tuple(sheet["missing"]),
-        tuple(sheet["steps"]),
+        tuple(sheet["steps"]), devices.planned(planned.beside(declared, row.line, start, end)),
     )  # fmt: skip

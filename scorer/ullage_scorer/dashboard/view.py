@@ -118,6 +118,42 @@ class AnomalyView:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceView:
+    """One device: how it answers, what it is, how it is exposed. ``remarks`` are (text key, values) of its posture;
+    ``changes`` (moment, field, before, after), the newest first; ``lost`` since when it cannot be read, or None."""
+
+    agent: str
+    name: str
+    state: str
+    product: str
+    firmware: str
+    protocol: str
+    remarks: tuple[tuple[str, dict[str, Any]], ...]
+    changes: tuple[tuple[datetime, str, str, str], ...]
+    lost: datetime | None
+    last_downtime: tuple[datetime, datetime] | None
+    cause: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedView:
+    """A planned stop that was declared; ``retroactive``: declared afterwards."""
+
+    id: str
+    agent: str
+    line: str
+    reason: str
+    by: str
+    start: datetime
+    planned_end: datetime | None
+    end: datetime | None
+    declared_at: datetime
+    retroactive: bool
+    called_off: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyView:
     """The policy in a line."""
 
@@ -172,6 +208,7 @@ class ClaimView:
     at_most: str
     missing: tuple[str, ...]
     steps: Sequence[dict[str, Any]]
+    planned: tuple[PlannedView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,3 +227,5 @@ class PageView:
     score: ScoreView | None = None
     anomalies: tuple[AnomalyView, ...] = ()
     claims: tuple[ClaimView, ...] = ()
+    devices: tuple[DeviceView, ...] = ()
+    planned: tuple[PlannedView, ...] = ()

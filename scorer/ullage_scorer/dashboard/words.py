@@ -76,6 +76,58 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "Nothing has been enrolled that you may see. Make a site and enrol its agent; the page fills by itself.",
         "尚无您可查看的厂址。请先建立厂址并登记其代理，页面会自动显示。",
     ),
+    # devices and planned stops
+    "devices": ("Devices", "设备"),
+    "device": ("Device", "设备"),
+    "good": ("good", "正常"),
+    "degraded": ("degraded", "降级"),
+    "lost": ("lost", "失去连接"),
+    "product": ("Product", "产品"),
+    "firmware": ("Firmware", "固件"),
+    "posture": ("Exposure", "暴露情况"),
+    "posture_anonymous": ("anonymous login allowed", "允许匿名登录"),
+    "posture_plain": ("connection not encrypted", "连接未加密"),
+    "posture_expires": ("certificate expires in {n} days", "证书将在 {n} 天后到期"),
+    "posture_expired": ("certificate expired {n} days ago", "证书已过期 {n} 天"),
+    "posture_fine": ("nothing to remark", "无异常"),
+    "posture_unknown": ("not told yet", "尚未上报"),
+    "changed": ("Changed", "变更"),
+    "downtime": ("Downtime", "失联时段"),
+    "lost_since": ("since", "始于"),
+    "cause_closed": ("closed the connection", "连接被关闭"),
+    "cause_refused": ("refuses connections", "拒绝连接"),
+    "cause_silent": ("does not answer", "无应答"),
+    "cause_hostile": ("sent what no honest device sends", "发送了异常数据"),
+    "cause_stopped": ("the agent was stopped", "代理已停止"),
+    "field_vendor": ("vendor", "厂商"),
+    "field_product": ("product", "产品"),
+    "field_model": ("model", "型号"),
+    "field_firmware": ("firmware", "固件"),
+    "field_serial": ("serial number", "序列号"),
+    "field_state": ("operating mode", "运行模式"),
+    "field_certificate": ("certificate", "证书"),
+    "field_certificate_expires": ("certificate expiry", "证书到期"),
+    "field_protocol": ("protocol", "协议"),
+    "field_endpoints": ("endpoints", "端点"),
+    "field_anonymous": ("anonymous login", "匿名登录"),
+    "field_encrypted": ("encryption", "加密"),
+    "no_devices": ("No device has been told of yet", "尚无设备信息"),
+    "no_devices_long": (
+        "Devices appear with the first heartbeat of the site's agent.",
+        "收到该厂址代理的第一次心跳后，设备即会显示。",
+    ),
+    "planned_stops": ("Planned stops", "计划停产"),
+    "planned_stop": ("Planned stop", "计划停产"),
+    "planned_beside": (
+        "A planned stop was declared for some of this outage. It changes no amount here.",
+        "本次停产的部分时段申报为计划停产，不影响此处金额。",
+    ),
+    "declared_afterwards": ("declared afterwards", "事后申报"),
+    "declared_at": ("declared", "申报于"),
+    "declared_by": ("by", "申报人"),
+    "planned_until": ("planned until", "计划至"),
+    "called_off": ("called off", "已取消"),
+    "whole_site": ("whole site", "全厂"),
     # the ullage
     "ullage": ("Ullage", "产量缺口"),
     "ullage_of": ("Output against standard", "产量与标准产量对照"),
@@ -341,6 +393,11 @@ class Words:
             if (found := TEXTS.get(f"note {known}")) is not None:
                 return found[self._column] + (mark + rest if known is rule and mark else "")
         return text
+
+    def named(self, prefix: str, name: str) -> str:
+        """A cause or a field in this language; as it stands on record where it is not known."""
+        found = TEXTS.get(f"{prefix}_{name}")
+        return name if found is None else found[self._column]
 
     def state(self, name: str) -> str:
         """A state or kind; unknown ones are shown as they are."""

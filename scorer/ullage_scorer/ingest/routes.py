@@ -13,7 +13,7 @@ from ullage_protocols import wire
 
 from ..errors import NotFoundError
 from ..web import NAME, AfterId, AfterName, Caller, Home, Limit, Shown, Strict, problems
-from . import state, store
+from . import devices, state, store
 
 router = APIRouter(prefix="/api/v1", tags=["agents"])
 SILENT_AFTER = timedelta(seconds=35)
@@ -34,13 +34,78 @@ class Revocation(Strict):
     reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
+class EndpointShown(Shown):
+    """One way in that a device offers."""
+
+    url: str
+    policy: str
+    mode: str
+    logins: list[str]
+
+
+class ChangeShown(Shown):
+    """A field of a device's inventory that changed, when the agent saw it, before and after."""
+
+    at: datetime
+    field: str
+    before: str
+    after: str
+
+
+class InventoryShown(Shown):
+    """What a device says it is and how it is exposed, as of ``at``; texts are the device's own."""
+
+    at: datetime
+    protocol: str
+    vendor: str
+    product: str
+    model: str
+    firmware: str
+    serial: str
+    state: str
+    endpoints: list[EndpointShown]
+    anonymous: bool | None
+    encrypted: bool
+    certificate: str
+    certificate_expires: datetime | None
+    changes: list[ChangeShown]
+
+
+class DowntimeShown(Shown):
+    """A stretch in which a device could not be read, from its last good reading; ``end`` is null while it lasts."""
+
+    start: datetime
+    end: datetime | None
+    cause: str
+    reason: str
+
+
 class DeviceShown(Shown):
-    """How one device answers; ``observed`` is the share (0-1) of good samples in the last heartbeat's span."""
+    """How one device answers; ``observed`` is the share (0-1) of good samples in the last heartbeat's span.
+
+    ``inventory`` is null until the device has told what it is; ``downtime`` holds the last few, oldest first.
+    """
 
     name: str
     state: str
     observed: float
     reason: str
+    inventory: InventoryShown | None
+    downtime: list[DowntimeShown]
+
+
+class MaintenanceShown(Shown):
+    """A planned stop that was declared; ``line`` is empty for the whole site, ``retroactive``: declared afterwards."""
+
+    id: str
+    line: str
+    reason: str
+    by: str
+    start: datetime
+    planned_end: datetime | None
+    end: datetime | None
+    declared_at: datetime
+    retroactive: bool
 
 
 class AgentShown(Shown):
@@ -65,6 +130,7 @@ class AgentShown(Shown):
     version: str
     baseline: str
     devices: list[DeviceShown]
+    maintenance: list[MaintenanceShown]
     outbox_share: float | None
     pending: int | None
     episode_open: bool
@@ -185,7 +251,48 @@ def _shown(row: Row[Any], now: datetime) -> AgentShown:
         revoked_at=None if row.revoked_at is None else wire.parse_time(row.revoked_at), sequence=row.sequence,
         head=row.head, last_seen=last_seen, silent_since=silent, bootid=row.bootid or "",
         version=said.get("version", ""), baseline=said.get("baseline", ""),
-        devices=[DeviceShown(**d) for d in said.get("devices", [])], outbox_share=said.get("outbox_share"),
+        devices=_devices(said),
+        maintenance=[_planned(stop) for stop in said.get("maintenance", [])], outbox_share=said.get("outbox_share"),
         pending=said.get("pending"), episode_open=bool(said.get("episode_open")), notes=said.get("notes", []),
         quarantined=row.refused,
     )  # fmt: skip
+
+
+def _devices(said: dict[str, Any]) -> list[DeviceShown]:
+    inventory, downtime = said.get("inventory", {}), said.get("downtime", {})
+    return [
+        DeviceShown(
+            **device, inventory=_inventory(inventory.get(device["name"])),
+            downtime=[
+                DowntimeShown(
+                    start=wire.parse_time(d["start"]), end=_time(d["end"]), cause=d["cause"], reason=d["reason"]
+                )
+                for d in downtime.get(device["name"], [])
+            ],
+        )
+        for device in devices.of(said)
+    ]  # fmt: skip
+
+
+def _inventory(body: dict[str, Any] | None) -> InventoryShown | None:
+    if body is None:
+        return None
+    changes = [ChangeShown(**{**change, "at": wire.parse_time(change["at"])}) for change in body["changes"]]
+    return InventoryShown(
+        **{
+            **body, "at": wire.parse_time(body["at"]), "certificate_expires": _time(body["certificate_expires"]),
+            "changes": changes, "endpoints": [EndpointShown(**endpoint) for endpoint in body["endpoints"]],
+        }
+    )  # fmt: skip
+
+
+def _planned(stop: dict[str, Any]) -> MaintenanceShown:
+    return MaintenanceShown(
+        id=stop["id"], line=stop["line"], reason=stop["reason"], by=stop["by"], start=wire.parse_time(stop["start"]),
+        planned_end=_time(stop["planned_end"]), end=_time(stop["end"]),
+        declared_at=wire.parse_time(stop["declared_at"]), retroactive=stop["retroactive"],
+    )  # fmt: skip
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else wire.parse_time(text)

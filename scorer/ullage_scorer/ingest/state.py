@@ -1,4 +1,4 @@
-"""What each agent last said of itself, projected from its hellos and heartbeats; enrolment as commands."""
+"""What each agent last said of itself, of its devices and of planned stops; enrolment as commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..db.entry import COMMAND, Entry
 from ..db.scope import Scope
 from ..errors import CommandError, NotFoundError
 from ..policies import store as policies
-from . import store
+from . import devices, store
 
 ENROL = "agent.enrol"
 REVOKE = "agent.revoke"
@@ -56,7 +56,9 @@ def apply(conn: Connection, entry: Entry) -> None:
         case Anomaly() as anomaly:
             document["episode_open"] = anomaly.phase != "close"
         case _:
-            pass
+            devices.fold(document, event)
+    if (brief := devices.brief(event)) is not None:
+        changes.note(conn, entry, site=entry.site, kind="agent", at=event.time, document=brief)
     store.put_state(
         conn,
         {
