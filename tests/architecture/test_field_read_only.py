@@ -8,13 +8,16 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import ullage_protocols.field.base
-from ullage_protocols.field.base import FieldClient
-from ullage_protocols.field.modbus import frames
+from ullage_protocols.field.base import FieldClient, SendRefused
+from ullage_protocols.field.modbus import frames, rtu
+from ullage_protocols.field.modbus.addresses import Table
 
 ROOT = Path(__file__).parents[2]
 FIELD = Path(inspect.getfile(ullage_protocols.field.base)).parent
@@ -27,8 +30,8 @@ WRITING = re.compile(
 )
 WRITE_FUNCTIONS = frozenset({5, 6, 15, 16, 22, 23})
 FUNCTION_NAME = re.compile(r"func|(^|_)fc(_|$)|^read_|^_?identify$|opcode", re.IGNORECASE)
-DOORS = {"pymodbus": "modbus/client.py", "asyncua": "opcua/client.py"}
-SENDING = frozenset({"write", "writelines", "sendto", "call"})
+DOORS = {"pymodbus": "modbus/ways.py", "asyncua": "opcua/client.py"}
+SENDING = frozenset({"write", "writelines", "sendto", "sendmsg", "sendall", "sock_sendall", "call"})
 GUARD = "ReadOnlyTransport"
 
 
@@ -139,9 +142,9 @@ def test_the_lint_lets_reading_and_files_be(harmless: str) -> None:
     assert not list(faults(harmless, at_the_bus=True))
 
 
-def test_a_field_client_has_three_verbs() -> None:
+def test_a_field_client_has_no_verb_that_writes() -> None:
     members = {name for name in vars(FieldClient) if not name.startswith("_")}
-    assert members == {"name", "connect", "read", "close"}
+    assert members == {"name", "groups", "connect", "read", "identify", "close"}
 
 
 def test_each_field_library_has_one_door() -> None:
@@ -156,6 +159,46 @@ def test_each_field_library_has_one_door() -> None:
                 assert path == FIELD / DOORS[root], f"{path}: {root} is imported in field/{DOORS[root]} only"
 
 
-def test_the_guard_knows_no_write_function() -> None:
-    allowed = frames.READ_BITS | frames.READ_REGISTERS | {frames.IDENTIFY}
-    assert allowed == {1, 2, 3, 4, 43}
+READS = {1, 2, 3, 4, 43}
+
+
+def test_no_encoder_knows_a_write_function() -> None:
+    """Every way to a request is tried with everything it takes; what comes out asks for a read."""
+    made = [frames.read_question(1, table, 0, 1) for table in get_args(Table)]
+    made += [frames.identify_question(1, level, 0) for level in range(256)]
+    made += [mark for question in made if (mark := frames.mark_question(question, 125)) is not None]
+    assert {question.pdu[0] for question in made} == READS == {*frames.READ_FUNCTIONS.values(), frames.IDENTIFY}
+    makers = {"read_question", "identify_question"}
+    for path in sorted((FIELD / "modbus").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for inside in ast.walk(tree):
+            if isinstance(inside, ast.FunctionDef):
+                for node in ast.walk(inside):
+                    if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Question":
+                        assert inside.name in makers, f"{path.name} line {node.lineno} makes a Question of its own"
+
+
+@pytest.mark.parametrize("function", range(256))
+def test_both_guards_let_out_reads_only(function: int) -> None:
+    for body in (bytes([function, 0, 0, 0, 1]), bytes([function, 14, 1, 0]), bytes([function]) * 9):
+        wire = struct.pack(">HHHB", 7, 0, len(body) + 1, 1) + body
+        line = bytes([1]) + body
+        fits = (function in READS - {43} and len(body) == 5) or (function == 43 and len(body) == 4)
+        for judge, data in ((frames.require_reads, wire), (rtu.require_read_frame, line + rtu.checksum(line))):
+            if fits:
+                judge(data)
+            else:
+                with pytest.raises(SendRefused):
+                    judge(data)
+
+
+def test_every_link_sends_through_the_guard_alone() -> None:
+    """Each class that asyncio gives a transport wraps it before it keeps it."""
+    wrapped = []
+    for path in sorted((FIELD / "modbus").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name == "connection_made":
+                (assignment, *_) = [inner for inner in node.body if isinstance(inner, ast.Assign)]
+                assert ast.unparse(assignment).startswith(f"self.guard = {GUARD}("), path
+                wrapped.append(path.name)
+    assert wrapped == ["rtu_link.py", "tcp_link.py"]

@@ -361,29 +361,37 @@ def test_a_host_that_cannot_be_resolved_is_a_lost_connection(host: str) -> None:
     asyncio.run(scene())
 
 
-WRITES: dict[str, Callable[[Any], Awaitable[Any]]] = {
-    "one coil": lambda client: client.write_coil(0, True, device_id=1),
-    "one register": lambda client: client.write_register(0, 99, device_id=1),
-    "coils": lambda client: client.write_coils(0, [True], device_id=1),
-    "registers": lambda client: client.write_registers(0, [99], device_id=1),
-    "a mask": lambda client: client.mask_write_register(address=0, device_id=1),
-    "read and write": lambda client: client.readwrite_registers(
-        read_address=0, read_count=1, address=0, values=[99], device_id=1
-    ),
-    "a file record": lambda client: client.write_file_record([], device_id=1),
-    "a restart": lambda client: client.diag_restart_communication(True, device_id=1),
+WRITES: dict[str, bytes] = {
+    "one coil": bytes([5, 0, 0, 0xFF, 0]),
+    "one register": bytes([6, 0, 0, 0, 99]),
+    "exception status": bytes([7]),
+    "a restart": bytes([8, 0, 1, 0, 0]),
+    "coils": bytes([15, 0, 0, 0, 1, 1, 1]),
+    "registers": bytes([16, 0, 0, 0, 1, 2, 0, 99]),
+    "a file record": bytes([21, 9, 6, 0, 4, 0, 7, 0, 1, 0, 99]),
+    "a mask": bytes([22, 0, 0, 0, 0xFF, 0, 0]),
+    "read and write": bytes([23, 0, 0, 0, 1, 0, 0, 0, 1, 2, 0, 99]),
+    "another encapsulation": bytes([43, 13, 0, 0]),
+    "a vendor's own": bytes([90, 0, 1]),
 }
 
 
 @pytest.mark.parametrize("name", WRITES)
 def test_a_planted_write_is_refused_and_never_arrives(name: str) -> None:
+    """Sent through the very object that the link sends its reads through, alone and beside reads."""
+
     async def scene() -> None:
         async with Device(honest) as device:
             client = device.client()
             await client.connect()
-            with pytest.raises(SendRefused, match="is no read"):
-                await WRITES[name](client._client)
-            await client.connect()
+            link = client._way.link
+            assert link is not None
+            assert link.guard is not None
+            write = frame(b"\0\1\0\0\0\0\1", WRITES[name])
+            read = frame(b"\0\2\0\0\0\0\1", bytes([3, 0, 0, 0, 2]))
+            for planted in (write, read + write, write + read, read[:-1] + write, write + b"\0"):
+                with pytest.raises(SendRefused, match="nothing was sent"):
+                    link.guard.ask(planted)
             assert [sample.value for sample in await client.read()] == TRUE
             await client.close()
             await asyncio.wait_for(device.gone.wait(), 1)
@@ -393,25 +401,16 @@ def test_a_planted_write_is_refused_and_never_arrives(name: str) -> None:
     asyncio.run(scene())
 
 
-def test_bytes_written_past_every_layer_but_the_socket_are_refused() -> None:
-    write = struct.pack(">HHHBBHH", 1, 0, 6, 1, 6, 0, 99)
-
+def test_nothing_but_the_guard_can_reach_the_socket() -> None:
     async def scene() -> None:
         async with Device(honest) as device:
             client = device.client()
             await client.connect()
-            assert client._strict is not None
-            for attempt in (
-                lambda strict: strict.transport.write(write),
-                lambda strict: strict.transport.writelines([write[:6], write[6:]]),
-                lambda strict: strict.send(write),
-                lambda strict: strict.low_level_send(write),
-            ):
-                with pytest.raises(SendRefused):
-                    attempt(client._strict)
-            assert [sample.value for sample in await client.read()] == TRUE
+            link = client._way.link
+            held = [value for name in ("guard", "broken", *vars(link)) if (value := getattr(link, name, None))]
+            assert not [value for value in held if isinstance(value, asyncio.BaseTransport)]
+            verbs = {name for name in dir(link.guard) if not name.startswith("_")}  # type: ignore[union-attr]
+            assert verbs == {"ask", "drop", "certificate"}
             await client.close()
-            await asyncio.wait_for(device.gone.wait(), 1)
-            assert len(device.received) == 12
 
     asyncio.run(scene())

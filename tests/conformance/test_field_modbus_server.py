@@ -7,14 +7,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+from pymodbus import ModbusDeviceIdentification
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 from ullage_protocols.field.base import FieldClient
 from ullage_protocols.field.modbus.client import ModbusClient
+from ullage_protocols.field.modbus.holes import Hole
 from ullage_protocols.field.modbus.spec import ModbusDevice, ModbusTag, tag_at
 from ullage_protocols.sample import Quality
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+IDENTITY = ModbusDeviceIdentification(
+    info_name={
+        "VendorName": "Pymodbus",
+        "ProductCode": "SIM",
+        "MajorMinorRevision": "3.1",
+        "ProductName": "Simulator",
+        "ModelName": "Bench",
+    }
+)
 
 
 def ticking() -> Callable[[], datetime]:
@@ -40,7 +51,7 @@ async def server() -> AsyncIterator[int]:
             [SimData(0, values=[float("nan")], datatype=DataType.FLOAT32)],
         ),
     )
-    running = ModbusTcpServer(device, address=("127.0.0.1", 0))
+    running = ModbusTcpServer(device, address=("127.0.0.1", 0), identity=IDENTITY)
     await running.serve_forever(background=True)
     try:
         assert isinstance(running.transport, asyncio.Server)
@@ -85,35 +96,62 @@ def test_every_table_and_type_is_read_in_configured_order() -> None:
     run(tags, act, max_gap=0)
 
 
-def test_times_are_the_moment_of_the_reply() -> None:
+def test_a_scan_is_seen_when_it_is_whole_and_modbus_has_no_time_of_its_own() -> None:
     tags = (tag_at("a", "holding:0"), tag_at("b", "holding:1"), tag_at("c", "coil:0"))
 
     async def act(client: FieldClient) -> None:
-        coil, *registers = sorted((await client.read()).samples(), key=lambda sample: sample.tag, reverse=True)
-        assert coil.source_time == START
-        assert {sample.source_time for sample in registers} == {START + timedelta(seconds=1)}
-        assert coil.seen_time == START + timedelta(seconds=1), "a scan is seen when it is whole"
+        scan = await client.read()
+        assert (scan.seen, scan.source) == (START, None)
+        assert {sample.source_time for sample in scan} == {START}
+        assert (await client.read()).seen == START + timedelta(seconds=1)
 
     run(tags, act)
 
 
-def test_a_hole_costs_only_its_own_tags() -> None:
+def test_a_hole_costs_only_its_own_tags_from_the_first_scan_on() -> None:
     tags = tuple(tag_at(f"r{at}", f"holding:{at}") for at in (0, 1, 2, 5, 100, 101, 102))
 
     async def act(client: ModbusClient) -> None:
-        first = (await client.read()).samples()
-        assert [sample.reason for sample in first[:4]] == ["device refused: exception 2 (illegal address)"] * 4
-        assert [sample.value for sample in first[4:]] == [0, 1, 2]
-        second = (await client.read()).samples()
-        assert [sample.value for sample in second] == [1, 2, 8, None, 0, 1, 2]
-        assert second[3].reason == "device refused: exception 2 (illegal address)"
-        learned = client.blocks
-        third = (await client.read()).samples()
-        assert [sample.value for sample in third] == [1, 2, 8, None, 0, 1, 2]
-        assert client.blocks == learned
-        assert sorted(block.count for block in learned) == [1, 3, 3]
+        for _ in range(3):
+            scan = (await client.read()).samples()
+            assert [sample.value for sample in scan] == [1, 2, 8, None, 0, 1, 2]
+            assert scan[3].reason == "device refused: exception 2 (illegal address)"
+        assert sorted(block.count for block in client.blocks) == [1, 3, 3]
+        assert Hole("holding", 5, 1, 2) in client.holes()
 
     run(tags, act)
+
+
+def test_a_device_full_of_holes_is_learned_in_few_scans() -> None:
+    there = {0, 1, 2, 10, 11, 14, 15}
+    tags = tuple(tag_at(f"r{at}", f"holding:{at}") for at in range(18))
+
+    async def act(client: ModbusClient) -> None:
+        for _ in range(3):
+            scan = await client.read()
+        assert {at for at, sample in enumerate(scan) if sample.quality is Quality.GOOD} == there
+
+    run(tags, act)
+
+
+def test_groups_are_read_apart() -> None:
+    tags = (tag_at("a", "holding:0"), tag_at("b", "holding:1", group=1), tag_at("c", "holding:2"))
+
+    async def act(client: ModbusClient) -> None:
+        assert [columns.names for columns in client.groups] == [("a", "c"), ("b",)]
+        assert [[sample.value for sample in await client.read(group)] for group in (0, 1)] == [[1, 8], [2]]
+
+    run(tags, act)
+
+
+def test_the_server_says_who_it_is() -> None:
+    async def act(client: ModbusClient) -> None:
+        identity = await client.identify()
+        assert (identity.vendor, identity.product, identity.model) == ("Pymodbus", "Simulator", "Bench")
+        assert identity.firmware == "3.1"
+        assert [sample.value for sample in await client.read()] == [1]
+
+    run((tag_at("a", "holding:0"),), act)
 
 
 def test_many_registers_take_several_requests() -> None:

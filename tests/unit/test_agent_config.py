@@ -67,7 +67,7 @@ command, state, measurement
 agent.toml:29: tag 'n' with role count names no line; add line = "line-1"
 agent.toml:30: [device] lacks tag; add at least one [[device.tag]] to device 'plc'
 agent.toml:31: device name 'plc' is used twice; names are unique
-agent.toml:32: protocol 'profinet' is unknown; use one of modbus-tcp, opcua
+agent.toml:32: protocol 'profinet' is unknown; use one of modbus-tcp, modbus-tls, modbus-rtu, modbus-rtu-tcp, opcua
 """
 
 

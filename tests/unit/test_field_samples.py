@@ -32,7 +32,8 @@ def own(table: dict[str, Any]) -> dict[str, Any]:
 def test_the_modbus_sample_is_a_device() -> None:
     found = device("modbus")
     built = ModbusDevice(**own(found), tags=tuple(tag_at(**own(tag)) for tag in found["tag"]))
-    assert [tag.type for tag in built.tags] == ["uint32", "bit", "bit", "float32"]
+    assert [tag.type for tag in built.tags] == ["uint32", "bit", "bit", "float32", "uint8", "string"]
+    assert built.tags[4].named(2) == "cleaning"
 
 
 def test_what_the_modbus_sample_comments_out_is_the_default() -> None:

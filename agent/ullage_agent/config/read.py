@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from ullage_protocols.errors import KeyFileError
-from ullage_protocols.field.modbus.spec import ModbusDevice, ModbusTag
+from ullage_protocols.field.modbus.spec import PROTOCOLS, ModbusDevice, ModbusTag, line_faults
 from ullage_protocols.field.opcua.spec import OpcuaDevice
 from ullage_protocols.keys import PublicKey
 from ullage_protocols.mqtt import BrokerSettings
@@ -19,8 +19,11 @@ from .names import NAME, NAME_SHAPE
 from .places import Places
 from .table import Faults, Table, secret
 
-_PROTOCOLS = ("modbus-tcp", "opcua")
-_MODULI = {"uint16": 2**16, "int16": 2**16, "uint32": 2**32, "int32": 2**32}
+_PROTOCOLS = (*PROTOCOLS, "opcua")
+_MODULI = {
+    "uint8": 2**8, "int8": 2**8, "uint16": 2**16, "int16": 2**16, "uint32": 2**32, "int32": 2**32,
+    "bcd16": 10**4, "bcd32": 10**8,
+}  # fmt: skip
 MAX_TEXT = 1_000_000
 MAX_DEVICES = 200
 
@@ -65,6 +68,9 @@ def _config(top: Table, path: Path, files: bool) -> Config:
     outbox = top.table("outbox")
     devices = [_device(table, files) for table in top.tables("device", required="at least one [[device]]")]
     _unique(top, devices)
+    specs = [device.spec if isinstance(device.spec, ModbusDevice) else None for device in devices]
+    for index, fault in line_faults(specs):
+        top.faults.add(("device", index), fault)
     shortest = min((device.scan for device in devices), default=1.0)
     key_file = scorer.file("public_key", required='public_key = "scorer.pub" (printed by the scorer)')
     config = Config(
@@ -135,10 +141,10 @@ def _device(table: Table, files: bool) -> DeviceConfig:
     tag_tables = table.tables("tag", required=f"at least one [[device.tag]] to device {name!r}")
     spec: ModbusDevice | OpcuaDevice | None = None
     tags: list[TagConfig] = []
-    if protocol == "modbus-tcp":
+    if protocol in PROTOCOLS:
         points = [modbus.tag(tag) for tag in tag_tables]
         tags = [_tag(tag, point.type if point else "") for tag, point in zip(tag_tables, points, strict=True)]
-        spec = modbus.device(table, name, [point for point in points if point])
+        spec = modbus.device(table, name, [point for point in points if point], protocol, files)
     elif protocol == "opcua":
         nodes = [opcua.tag(tag) for tag in tag_tables]
         tags = [_tag(tag, "") for tag in tag_tables]

@@ -40,22 +40,29 @@ public_key = "scorer.pub"     # the one key whose receipts count; printed by `ul
 
 [[device]]
 name = "line-plc"
-protocol = "modbus-tcp"
+protocol = "modbus-tcp"       # modbus-tls, modbus-rtu, modbus-rtu-tcp: see below
 host = "192.0.2.10"
 # port = 502
 # unit = 1
 # timeout = "1s"              # bounds the connect and every request
 # max_registers = 125         # most registers in one request
 # max_gap = 8                 # unasked registers that a merged request may span
+# in_flight = 1               # requests that may be out at once, up to 16; many PLCs take one
+# share = false               # true: units of this host and port share one connection, asked in turn
 scan = "250ms"                # default 1s
+# protocol "modbus-tls" (port 802) also takes ca, certificate, key (all three) and server_name;
+# "modbus-rtu" takes serial, baud, parity and stop_bits instead of host and port; "modbus-rtu-tcp" host and port.
 
   [[device.tag]]
   name = "line.count"
   address = "holding:10"      # zero-based; "40011", "400011" and "4x0011" name the same register
-  type = "uint16"             # bit int16 uint16 int32 uint32 int64 uint64 float32 float64
+  type = "uint16"             # bit (u)int8 16 32 64, float32 64, bcd16 32, string (length = registers)
   # order = "ABCD"            # ABCD CDAB BADC DCBA
   # scale = 1.0               # value = raw * scale + offset
   # offset = 0.0
+  # unit = ""                 # unit of measure
+  # none = []                 # raw values that say "not implemented", such as "0x8000"
+  # enum = {}                 # names of values: {0 = "stopped", 1 = "running"}
   role = "count"              # count running energy setpoint command state measurement (the default)
   line = "line-1"             # which line the roles count, running and energy speak of
   # rollover = 65536          # where a count starts over at 0, if not where its type does

@@ -138,6 +138,11 @@ class Table:
             return default
         return int(found[1]) * _SIZES[found[2]]
 
+    def whatever(self, key: str, default: object) -> Any:  # noqa: ANN401 - the caller checks it
+        """A value of any type."""
+        value = self._get(key, "")
+        return default if value is None else value
+
     def file(self, key: str, default: str | None = None, *, required: str = "") -> Path | None:
         """An absolute path; relative ones start at the configuration's folder."""
         value = self.text(key, default or "", required=required)

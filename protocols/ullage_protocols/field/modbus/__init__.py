@@ -1,1 +1,1 @@
-"""Modbus/TCP, read only: addresses and tags, read planning, decoding, strict replies, the client."""
+"""Modbus over TCP, TLS and serial lines, read only: tags, planning, frames, links, decoding, the client."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ullage_protocols.field.modbus.spec import BIT_TABLES, MAX_BITS, TABLES, ModbusTag, Table
+from ullage_protocols.field.modbus.addresses import BIT_TABLES, TABLES, Table
+from ullage_protocols.field.modbus.spec import MAX_BITS, ModbusTag
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """One read request: ``count`` registers (or bits) of ``table`` from ``address`` (zero-based).
 
-    ``tags`` are positions in the device's tag tuple, by ascending address.
+    ``tags`` are positions in the tags that were planned, by ascending address.
     """
 
     table: Table
@@ -20,12 +21,24 @@ class Block:
     count: int
     tags: tuple[int, ...]
 
+    @property
+    def end(self) -> int:
+        """The address after the last one asked for."""
+        return self.address + self.count
 
-def plan(tags: Sequence[ModbusTag], *, max_registers: int, max_gap: int) -> tuple[Block, ...]:
+
+def plan(
+    tags: Sequence[ModbusTag],
+    *,
+    max_registers: int,
+    max_gap: int,
+    apart: Callable[[str, int, int], bool] = lambda _table, _start, _end: False,
+) -> tuple[Block, ...]:
     """The fewest blocks that merging neighbours gives, every tag in exactly one of them.
 
     Two neighbours merge when at most ``max_gap`` unasked registers (or bits, 16 to a register) lie between
-    them and the block stays within ``max_registers`` (2000 bits for coils and discrete inputs).
+    them, the block stays within ``max_registers`` (2000 bits for coils and discrete inputs), and ``apart`` does not
+    say that its table, start and end may not be asked for in one request.
     """
     blocks: list[Block] = []
     for table in TABLES:
@@ -35,14 +48,15 @@ def plan(tags: Sequence[ModbusTag], *, max_registers: int, max_gap: int) -> tupl
             key=lambda position: (tags[position].address, position),
         )
         run: list[int] = []
-        end = 0
+        start = end = 0
         for position in order:
             tag = tags[position]
             reach = max(end, tag.address + tag.width)
-            if run and (tag.address - end > gap or reach - tags[run[0]].address > limit):
+            if run and (tag.address - end > gap or reach - start > limit or apart(table, start, reach)):
                 blocks.append(_block(tags, run))
                 run = []
-                reach = tag.address + tag.width
+            if not run:
+                start, reach = tag.address, tag.address + tag.width
             run.append(position)
             end = reach
         if run:

@@ -1,151 +1,79 @@
-"""The Modbus/TCP client, and the only importer of pymodbus.
-
-pymodbus connects, builds the requests and decodes the replies. It checks little of what comes back, so every
-incoming frame is judged by ``frames`` before pymodbus sees it, and every outgoing one before the socket does.
-"""
+"""The Modbus client: plans, asks, decodes, learns what a device refuses. How it is reached is a ``Way``'s affair."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import cast
+import hashlib
+import ssl
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
-from pymodbus.framer import FramerSocket
-from pymodbus.pdu import DecodePDU, ModbusPDU
-from pymodbus.transaction import TransactionManager
+import numpy as np
 
-from ullage_protocols.field.base import Clock, FieldError, Identity, bad_sample
-from ullage_protocols.field.modbus import frames
-from ullage_protocols.field.modbus.blocks import Block, plan, split
-from ullage_protocols.field.modbus.registers import decode
-from ullage_protocols.field.modbus.spec import BIT_TABLES, ModbusDevice
-from ullage_protocols.field.scan import Columns, Scan, scan_of
-from ullage_protocols.sample import Quality, Sample
+from ullage_protocols.field.base import Clock, FieldError, Identity
+from ullage_protocols.field.modbus import identity
+from ullage_protocols.field.modbus.blocks import Block, plan
+from ullage_protocols.field.modbus.bus import BusPool
+from ullage_protocols.field.modbus.exchange import Exchange
+from ullage_protocols.field.modbus.frames import identify_question, read_question, refusal_text
+from ullage_protocols.field.modbus.holes import SPLITTING, Hole, Holes
+from ullage_protocols.field.modbus.registers import Layout
+from ullage_protocols.field.modbus.spec import ModbusDevice, ModbusTag
+from ullage_protocols.field.scan import Columns, Floats, Scan, columns_of
 
-_SPLITTING = frozenset({2, 3})
-"""Exceptions that a hole in a merged block can cause: illegal address, illegal value."""
-
-
-class ReadOnlyTransport(asyncio.Transport):
-    """A socket transport that carries single read requests and nothing else."""
-
-    def __init__(self, inner: asyncio.Transport) -> None:
-        super().__init__()
-        self._inner = inner
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends one read request; raises SendRefused, with nothing sent, for anything else."""
-        frames.require_read_request(bytes(data))
-        self._inner.write(data)
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """The same for pieces, judged as the whole that they make."""
-        self.write(b"".join(bytes(piece) for piece in list_of_data))
-
-    def close(self) -> None:
-        """Drops the connection at once: nothing unsent is worth flushing to a device."""
-        self._inner.abort()
-
-    def abort(self) -> None:
-        """The same as close."""
-        self._inner.abort()
-
-    def is_closing(self) -> bool:
-        """Whether the connection is being or has been dropped."""
-        return self._inner.is_closing()
+_SEARCH = 32
+"""The most requests that a scan may spend on finding out which registers of a refused request are to blame."""
+_SPREAD = 0.05
+"""Seconds from a scan's first reply to its last, above which each row tells the time of its own."""
 
 
-class StrictTransaction(TransactionManager):
-    """pymodbus's transaction layer behind the guard: only reads go out, only exact replies come in."""
+class _Group:
+    """The tags of one scan interval and how they are asked for now: ``asked`` are indexes of blocks."""
 
-    def __init__(self, client: AsyncModbusTcpClient) -> None:
-        super().__init__(
-            client.comm_params,
-            FramerSocket(DecodePDU(False)),
-            retries=0,
-            is_server=False,
-            trace_packet=None,
-            trace_pdu=None,
-            trace_connect=None,
-        )
-        self.broken: FieldError | None = None
-        self._question: frames.Question | None = None
-        self._reply = b""
+    __slots__ = ("asked", "columns", "layout", "missing", "questions", "tags", "version")
 
-    async def connect(self) -> bool:
-        """Connects within the timeout. Raises OSError or TimeoutError with the cause, never gives False."""
-        self.is_closing = False
-        transport, _ = await asyncio.wait_for(self.call_create(), timeout=self.comm_params.timeout_connect)
-        self.transport = ReadOnlyTransport(transport)
-        return True
+    def __init__(self, columns: Columns, device: ModbusDevice) -> None:
+        self.columns = columns
+        self.tags: tuple[ModbusTag, ...] = tuple(device.tags[position] for position in columns.positions)
+        self.version = -1
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio: pymodbus never holds any transport but the guarded one."""
-        super().connection_made(ReadOnlyTransport(cast(asyncio.Transport, transport)))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Called by asyncio: whoever waits for a reply learns it at once, not at the timeout."""
-        super().connection_lost(exc)
-        self._break(FieldError(f"connection closed by the device{f' ({exc})' if exc else ''}"))
-
-    def getNextTID(self) -> int:
-        """An unpredictable transaction id, never 0: a stale or guessed reply does not match."""
-        return secrets.randbelow(0xFFFF) + 1
-
-    def pdu_send(self, pdu: ModbusPDU, addr: tuple[str, int] | None = None) -> None:
-        """Sends one request and keeps what its reply must look like."""
-        if self.broken:
-            raise self.broken
-        self._question = frames.Question(pdu.transaction_id, pdu.dev_id, pdu.function_code, pdu.count)
-        self._reply = b""
-        super().pdu_send(pdu, addr)
-
-    def data_received(self, data: bytes) -> None:
-        """Called by asyncio: gathers bytes until they are exactly one whole reply to the question."""
-        if self.broken:
-            return
-        if self._question is None:
-            self._break(frames.BrokenStream("bytes arrived that nothing had asked for"))
-            return
-        self._reply += data
-        try:
-            if not frames.complete(self._question, self._reply):
-                return
-            question, self._question = self._question, None
-            if fault := frames.fault_of(question, self._reply):
-                self._fail(frames.ReplyFault(fault))
-            else:
-                super().data_received(self._reply)
-        except frames.BrokenStream as error:
-            self._break(error)
-        except ModbusException as error:
-            self._break(frames.BrokenStream(f"reply that cannot be decoded: {error}"))
-
-    def _break(self, error: FieldError) -> None:
-        self.broken = self.broken or error
-        self._fail(self.broken)
-        self.close()
-
-    def _fail(self, error: Exception) -> None:
-        if not self.response_future.done():
-            self.response_future.set_exception(error)
-            self.response_future.exception()  # marked as seen: nobody may be waiting
+    def arrange(self, device: ModbusDevice, holes: Holes, now: float) -> None:
+        blocks = plan(self.tags, max_registers=device.max_registers, max_gap=device.max_gap, apart=holes.apart)
+        self.layout = Layout(self.tags, blocks, device.unit)
+        self.missing = {
+            index: refusal_text(code)
+            for index, block in enumerate(blocks)
+            if (code := holes.missing(block, now)) is not None
+        }
+        if len(self.missing) == len(blocks):
+            # Where nothing is left to ask, asking all the same is how the device is known to be there.
+            self.missing = {}
+        self.asked = [index for index in range(len(blocks)) if index not in self.missing]
+        self.questions = tuple(self.layout.questions[index] for index in self.asked)
+        self.version = holes.version
 
 
 class ModbusClient:
-    """A FieldClient for one ``ModbusDevice``; ``clock`` gives the moment of each reply, timezone-aware."""
+    """A FieldClient for one ``ModbusDevice``; ``clock`` gives the gateway's time, timezone-aware.
 
-    def __init__(self, device: ModbusDevice, clock: Clock) -> None:
-        self._device = device
-        self._clock = clock
-        self._blocks = plan(device.tags, max_registers=device.max_registers, max_gap=device.max_gap)
-        self._columns = Columns(tuple(range(len(device.tags))), tuple(tag.name for tag in device.tags))
-        self._client: AsyncModbusTcpClient | None = None
-        self._strict: StrictTransaction | None = None
+    Devices that share a line need the same ``pool``. ``holes`` are those that an earlier client found.
+    """
+
+    def __init__(
+        self, device: ModbusDevice, clock: Clock, pool: BusPool | None = None, holes: Iterable[Hole] = ()
+    ) -> None:
+        self._device, self._clock = device, clock
+        self._way = (pool or BusPool()).way(device)
+        self._groups = tuple(
+            _Group(columns, device) for columns in columns_of((tag.name, tag.group) for tag in device.tags)
+        )
+        self._columns = tuple(group.columns for group in self._groups)
+        self._known = tuple(holes)
+        self._holes = Holes()
+        self._nameless = False
+        self._mute = False
 
     @property
     def name(self) -> str:
@@ -153,110 +81,141 @@ class ModbusClient:
         return self._device.name
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
-        """The read requests of the next poll; holes found so far have split some of them."""
-        return self._blocks
-
-    async def connect(self) -> None:
-        """Opens a fresh connection within the device's timeout. Raises FieldError with the cause."""
-        await self.close()
-        device = self._device
-        client = AsyncModbusTcpClient(
-            device.host, port=device.port, timeout=device.timeout, retries=0, reconnect_delay=0
-        )
-        client.ctx = strict = StrictTransaction(client)
-        try:
-            await client.connect()
-        except BaseException as error:
-            client.close()
-            if not isinstance(error, OSError | ValueError):
-                raise
-            cause = "no connection within the timeout" if isinstance(error, TimeoutError) else str(error)
-            raise FieldError(
-                f"device {device.name}: cannot connect to {device.host}:{device.port}: {cause};"
-                " check address, port and network"
-            ) from error
-        self._client, self._strict = client, strict
+    def groups(self) -> tuple[Columns, ...]:
+        """The tags of each group."""
+        return self._columns
 
     @property
-    def groups(self) -> tuple[Columns, ...]:
-        """One group: all tags."""
-        return (self._columns,)
+    def blocks(self) -> tuple[Block, ...]:
+        """The read requests that the tags take, group by group, with the holes that are known."""
+        device, holes = self._device, self._holes
+        return tuple(
+            block
+            for group in self._groups
+            for block in plan(
+                group.tags, max_registers=device.max_registers, max_gap=device.max_gap, apart=holes.apart
+            )
+        )  # fmt: skip
 
-    async def identify(self) -> Identity:
-        """Nothing yet."""
-        return Identity()
+    def holes(self) -> tuple[Hole, ...]:
+        """What the device has refused to give; a later client for it may start from there."""
+        return self._holes.known() or self._known
+
+    async def connect(self) -> None:
+        """Opens the connection within the device's timeout; over TLS, proven by a first answer. Raises FieldError."""
+        if self._known:
+            self._holes = Holes(self._known, asyncio.get_running_loop().time())
+            self._known = ()
+        self._nameless = False
+        await self._way.open()
+        if self._device.protocol == "modbus-tls":
+            await self._prove()
+
+    async def _prove(self) -> None:
+        """A device that refuses our certificate says so only after the handshake, when something is asked."""
+        first = self.blocks[0]
+        question = read_question(self._device.unit, first.table, first.address, first.count)
+        try:
+            await self._way.ask((question,), bytearray(question.size))
+        except FieldError as error:
+            raise type(error)(
+                f"{error}: TLS was agreed on, but the first read was not answered; does the device trust certificate"
+                f" {self._device.certificate}, and does its role allow reading?"
+            ) from error
 
     async def read(self, group: int = 0) -> Scan:
-        """One sample per tag, in configured order. Raises FieldError when the connection is gone.
+        """One row per tag of ``group``. Raises FieldError when the connection is gone.
 
-        A block that the device refuses with "illegal address" or "illegal value" is asked in two halves
-        from the next read on, until a hole costs only the tags that lie in it.
+        A block that the device refuses with "illegal address" or "illegal value" is asked in parts, at once, until
+        a hole costs only the tags that lie in it; then the scan is read anew.
         """
-        samples: list[Sample | None] = [None] * len(self._device.tags)
-        blocks: list[Block] = []
-        for block in self._blocks:
-            try:
-                answer = await self._ask(block)
-            except BaseException:
-                # Also when cancelled: a reply still under way must never meet the next question.
-                await self.close()
-                raise
-            seen = self._clock()
-            if isinstance(answer, int) and answer in _SPLITTING:
-                blocks.extend(split(block, self._device.tags))
+        state, holes = self._groups[group], self._holes
+        now = asyncio.get_running_loop().time()
+        holes.due(now)
+        if state.version != holes.version:
+            state.arrange(self._device, holes, now)
+        exchange = await self._way.ask(state.questions, state.layout.raw)
+        if (exchange.failed or holes.version) and await self._learn(state, exchange, now):
+            state.arrange(self._device, holes, now)
+            exchange = await self._way.ask(state.questions, state.layout.raw)
+        return self._scan(state, exchange)
+
+    async def _learn(self, state: _Group, exchange: Exchange, now: float) -> bool:
+        """Finds what is to blame for refusals; whether that makes it worth to read the scan anew."""
+        parts: deque[Block] = deque()
+        for index, asked in enumerate(state.asked):
+            block, answer = state.layout.blocks[asked], exchange.failed.get(index)
+            if answer is None:
+                self._holes.answered(block)
+            elif answer in SPLITTING and isinstance(answer, int):
+                parts.extend(self._holes.refused(block, state.tags, answer, now))
+        if not parts:
+            return False
+        for _ in range(_SEARCH):
+            if not parts:
+                break
+            block = parts.popleft()
+            if self._holes.missing(block, now) is None:
+                question = read_question(self._device.unit, block.table, block.address, block.count)
+                answer = (await self._way.ask((question,), bytearray(question.size))).failed.get(0)
+                if answer in SPLITTING and isinstance(answer, int):
+                    parts.extend(self._holes.refused(block, state.tags, answer, now))
+        return True
+
+    def _scan(self, state: _Group, exchange: Exchange) -> Scan:
+        failed = state.missing
+        if exchange.failed:
+            failed = dict(failed)
+            for index, answer in exchange.failed.items():
+                failed[state.asked[index]] = refusal_text(answer) if isinstance(answer, int) else str(answer)
+        values, quality, reasons, exact = state.layout.decode(failed)
+        seen = self._clock()
+        source = self._times(state, exchange, seen) if exchange.last - exchange.first > _SPREAD else None
+        return Scan(state.columns, values, quality, seen, source, reasons, exact, state.layout.forms)
+
+    def _times(self, state: _Group, exchange: Exchange, seen: datetime) -> Floats:
+        """When each row's reply came, where they came far apart."""
+        times = np.full(len(state.columns), np.nan)
+        for index, asked in enumerate(state.asked):
+            ago = exchange.last - exchange.times[index]
+            times[list(state.layout.blocks[asked].tags)] = seen.timestamp() - ago
+        return times
+
+    async def identify(self) -> Identity:
+        """What the device says it is (43/14), empty where it does not take that function; over TLS its certificate.
+
+        A device that refuses is not asked again on this connection, one that answers nothing never again.
+        """
+        found = Identity() if self._nameless or self._mute else identity.identity_of(await self._objects())
+        link = self._way.link
+        shown = link.guard.certificate() if link is not None and link.guard is not None else None
+        if shown is None:
+            return found
+        der, ends = shown
+        expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if ends else None
+        return replace(found, certificate=hashlib.sha256(der).hexdigest(), certificate_expires=expires)
+
+    async def _objects(self) -> dict[int, str]:
+        objects: dict[int, str] = {}
+        level, first = identity.BASIC, 0
+        for _ in range(identity.MAX_REPLIES):
+            question = identify_question(self._device.unit, level, first)
+            self._mute = True
+            answer = (await self._way.ask((question,), bytearray())).failed[0]
+            self._mute = False
+            part = identity.parse(answer) if isinstance(answer, bytes) else None
+            if part is None:
+                self._nameless = not objects
+                break
+            objects.update(part.objects)
+            if part.more is not None and part.more > first:
+                first = part.more
+            elif level == identity.BASIC and part.level >= identity.REGULAR:
+                level, first = identity.REGULAR, 3
             else:
-                blocks.append(block)
-            for position, sample in zip(block.tags, self._samples(block, answer, seen), strict=True):
-                samples[position] = sample
-        self._blocks = tuple(blocks)
-        return scan_of(self._columns, cast(list[Sample], samples))
+                break
+        return objects
 
     async def close(self) -> None:
         """Drops the connection; safe to call at any time, any number of times."""
-        client, self._client, self._strict = self._client, None, None
-        if client is not None:
-            client.close()
-
-    async def _ask(self, block: Block) -> Sequence[int] | int | str:
-        """The registers or bits of ``block``, or the device's exception code, or why the reply is unusable."""
-        if self._client is None or self._strict is None:
-            raise FieldError(f"device {self.name}: not connected; call connect() first")
-        calls = {
-            "coil": self._client.read_coils,
-            "discrete": self._client.read_discrete_inputs,
-            "holding": self._client.read_holding_registers,
-            "input": self._client.read_input_registers,
-        }
-        unit = self._device.unit
-        try:
-            reply = await calls[block.table](block.address, count=block.count, device_id=unit)
-        except frames.ReplyFault as fault:
-            return str(fault)
-        except FieldError as error:
-            raise type(error)(f"device {self.name}: {error}") from error
-        except (ModbusException, OSError) as error:
-            cause = self._strict.broken or f"no reply from unit {unit} within {self._device.timeout:g} s"
-            raise FieldError(f"device {self.name}: {cause}; the connection is dropped") from error
-        if reply.isError():
-            return reply.exception_code
-        bits = block.table in BIT_TABLES
-        values: Sequence[int] = reply.bits if bits else reply.registers
-        whole = (block.count + 7) // 8 * 8 if bits else block.count
-        if reply.dev_id != unit or len(values) != whole:
-            return f"reply of unit {reply.dev_id} with {len(values)} values, asked unit {unit} for {whole}"
-        return values[: block.count]
-
-    def _samples(self, block: Block, answer: Sequence[int] | int | str, seen: datetime) -> list[Sample]:
-        tags = [self._device.tags[position] for position in block.tags]
-        if isinstance(answer, int):
-            answer = frames.refusal_text(answer)
-        if isinstance(answer, str):
-            return [bad_sample(tag.name, answer, seen) for tag in tags]
-        samples = []
-        for tag in tags:
-            start = tag.address - block.address
-            value, reason = decode(tag, answer[start : start + tag.width])
-            quality = Quality.GOOD if value is not None else Quality.BAD
-            samples.append(Sample(tag.name, value, quality, seen, seen, reason))
-        return samples
+        self._way.close()

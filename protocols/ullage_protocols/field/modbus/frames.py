@@ -1,15 +1,22 @@
-"""Modbus/TCP frames judged byte by byte, pure: what may go out, and whether what came in answers it."""
+"""Requests and replies judged byte by byte, pure: what may go out, and whether what came in answers it.
+
+Here is the only encoder of the room, and it knows the functions that read: 1 to 4, and 43/14.
+"""
 
 from __future__ import annotations
 
+import re
 import struct
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from ullage_protocols.field.errors import HostileError, SendRefused
+from ullage_protocols.field.modbus.addresses import LAST_ADDRESS, Table
 
 HEADER = 7
 """Bytes before the function code: transaction id, protocol id, length, unit."""
 MAX_ADU = 260
+READ_FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 READ_BITS = frozenset({1, 2})
 READ_REGISTERS = frozenset({3, 4})
 IDENTIFY = 43
@@ -26,91 +33,135 @@ REFUSALS = {
     11: "gateway target does not respond",
 }
 
+_READS = re.compile(rb"(?:..\0\0(?:\0\x06.[\x01-\x04]....|\0\x05.\x2b\x0e..))+", re.DOTALL)
+"""Transaction id, protocol id 0, length, unit, then a read (function, address, count) or 43/14 (level, object)."""
+
+Answer = bytes | int | str
+"""What a whole reply comes to: the bytes asked for, the device's exception code, or why it is unusable."""
+
 
 class BrokenStream(HostileError):
     """What arrived cannot be a reply to what was asked: nothing after it on this connection can be trusted."""
 
 
-class ReplyFault(Exception):
-    """A whole reply frame that does not carry what was asked. The connection itself is still in step."""
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The request that is out: transaction id, unit, function code, count of registers or bits."""
+    """One read request of ``unit``: ``pdu`` is what is asked, without transaction id, unit or checksum.
 
-    transaction: int
+    ``size`` bytes of values are the one right answer (-1: any, for 43/14); they belong at ``offset`` of the reader's
+    buffer. ``tail`` is the Modbus/TCP request after its transaction id, ``head`` the good reply's bytes 2 to 9.
+    """
+
     unit: int
-    function: int
-    count: int
+    pdu: bytes
+    size: int
+    offset: int = 0
+    function: int = field(init=False)
+    tail: bytes = field(init=False)
+    head: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "function", self.pdu[0])
+        put(self, "tail", struct.pack(">HHB", 0, len(self.pdu) + 1, self.unit) + self.pdu)
+        known = struct.pack(">HHBBB", 0, self.size + 3, self.unit, self.pdu[0], self.size) if self.size >= 0 else b""
+        put(self, "head", known)
 
 
-def require_read_request(adu: bytes) -> None:
-    """Raises SendRefused unless ``adu`` is exactly one read request (functions 1 to 4, or 43/14)."""
-    if len(adu) <= HEADER:
-        raise SendRefused(f"{len(adu)} bytes are no Modbus/TCP request; nothing was sent")
-    protocol, length = struct.unpack_from(">HH", adu, 2)
-    function = adu[HEADER]
-    if protocol != 0 or length != len(adu) - 6:
-        raise SendRefused("the outgoing bytes are not exactly one Modbus/TCP request; nothing was sent")
-    if function in READ_BITS | READ_REGISTERS:
-        whole = len(adu) == HEADER + 5
+def read_question(unit: int, table: Table, address: int, count: int, offset: int = 0) -> Question:
+    """Asks for ``count`` registers or bits of ``table`` from the zero-based ``address``."""
+    size = (count + 7) // 8 if READ_FUNCTIONS[table] in READ_BITS else count * 2
+    return Question(unit, struct.pack(">BHH", READ_FUNCTIONS[table], address, count), size, offset)
+
+
+def identify_question(unit: int, level: int, first: int) -> Question:
+    """Asks who the device is (43/14): ``level`` 1 basic, 2 regular, from object ``first`` on."""
+    return Question(unit, bytes((IDENTIFY, IDENTIFY_MEI, level, first)), -1)
+
+
+def mark_question(question: Question, reach: int) -> Question | None:
+    """A read beside ``question`` whose good reply has another size, so that a late reply cannot pass for it.
+
+    It stays within what ``question`` asks, or goes on for at most ``reach`` registers; None where neither will do.
+    """
+    if question.function == IDENTIFY:
+        return None
+    function, address, count = struct.unpack(">BHH", question.pdu)
+    step, reach = (8, reach * 16) if function in READ_BITS else (1, reach)
+    if count > step:
+        count -= step
+    elif reach >= step and address + count + step <= LAST_ADDRESS + 1:
+        count += step
+    else:
+        return None
+    table = next(table for table, code in READ_FUNCTIONS.items() if code == function)
+    return read_question(question.unit, table, address, count)
+
+
+def require_reads(data: bytes) -> None:
+    """Raises SendRefused unless ``data`` is one or more whole Modbus/TCP requests, each of them a read."""
+    if _READS.fullmatch(data):
+        return
+    if HEADER < len(data) == int.from_bytes(data[4:6], "big") + 6 and data[2:4] == b"\0\0":
+        require_read(data[HEADER:])
+    raise SendRefused("the outgoing bytes are not whole Modbus/TCP requests to read; nothing was sent")
+
+
+def require_read(pdu: bytes) -> None:
+    """Raises SendRefused unless ``pdu`` is exactly one read request (functions 1 to 4, or 43/14)."""
+    function = pdu[0] if pdu else 0
+    if 1 <= function <= 4:
+        whole = len(pdu) == 5
     elif function == IDENTIFY:
-        whole = len(adu) == HEADER + 4 and adu[HEADER + 1] == IDENTIFY_MEI
+        whole = len(pdu) == 4 and pdu[1] == IDENTIFY_MEI
     else:
         raise SendRefused(f"function code {function} is no read; this connection only reads, nothing was sent")
     if not whole:
         raise SendRefused(f"function code {function} is not in the form of a read request; nothing was sent")
 
 
-def complete(question: Question, received: bytes) -> bool:
-    """Whether ``received`` (all bytes since the question went out) is one whole reply frame to it.
+def whole_frame(received: bytes | bytearray, waiting: Collection[int]) -> int:
+    """The length of the Modbus/TCP reply that ``received`` begins with; 0 while bytes of it are missing.
 
-    False while bytes are still missing. Raises BrokenStream as soon as they cannot become that reply.
+    ``waiting`` are the transaction ids whose replies are due. Raises BrokenStream as soon as the bytes cannot become
+    one of those replies.
     """
+    if not waiting:
+        raise BrokenStream(f"{len(received)} bytes follow the reply; one request has one reply")
     if len(received) >= 2:
         transaction = int.from_bytes(received[:2], "big")
-        if transaction != question.transaction:
-            raise BrokenStream(f"reply with transaction id {transaction}, asked with {question.transaction}")
+        if transaction not in waiting:
+            asked = ", ".join(str(known) for known in list(waiting)[:4])
+            raise BrokenStream(f"reply with transaction id {transaction}, asked with {asked}")
     if len(received) >= 4 and received[2:4] != b"\0\0":
         raise BrokenStream(f"reply with protocol id {int.from_bytes(received[2:4], 'big')}, Modbus has 0")
     if len(received) < 6:
-        return False
+        return 0
     length = int.from_bytes(received[4:6], "big")
     if not 3 <= length <= MAX_ADU - 6:
         raise BrokenStream(f"reply that claims {length} bytes; a reply has 3 to {MAX_ADU - 6}")
-    if len(received) > 6 + length:
-        raise BrokenStream(f"{len(received) - 6 - length} bytes follow the reply; one request has one reply")
-    return len(received) == 6 + length
+    return 6 + length if len(received) >= 6 + length else 0
 
 
-def fault_of(question: Question, adu: bytes) -> str:
-    """Why a whole reply frame carries no usable values; empty where it carries exactly what was asked.
-
-    A refusal by the device (exception reply) is not a fault here: see ``refusal_of``.
-    """
-    unit = adu[HEADER - 1]
-    function = adu[HEADER]
+def answer_of(question: Question, unit: int, pdu: bytes) -> Answer:
+    """What the whole reply ``pdu`` (two bytes or more) of ``unit`` comes to."""
+    function = pdu[0]
     if unit != question.unit:
         return f"reply of unit {unit}, asked unit {question.unit}"
-    if refusal_of(question, adu) is not None:
-        return "" if len(adu) == HEADER + 2 else f"exception reply of {len(adu)} bytes, it has {HEADER + 2}"
+    if function == question.function | 0x80:
+        return pdu[1] if len(pdu) == 2 else f"exception reply of {len(pdu) + HEADER} bytes, it has {HEADER + 2}"
     if function != question.function:
         return f"reply with function code {function}, asked with {question.function}"
-    wanted = question.count * 2 if function in READ_REGISTERS else (question.count + 7) // 8
-    carried = len(adu) - HEADER - 2
-    if adu[HEADER + 1] != carried:
-        return f"reply that counts {adu[HEADER + 1]} bytes and carries {carried}"
-    if carried != wanted:
-        return f"reply of {carried} bytes, asked for {wanted}"
-    return ""
-
-
-def refusal_of(question: Question, adu: bytes) -> int | None:
-    """The exception code where ``adu`` is the device's refusal of this question, else None."""
-    return adu[HEADER + 1] if adu[HEADER] == question.function | 0x80 else None
+    if function == IDENTIFY:
+        return pdu[2:] if pdu[1] == IDENTIFY_MEI else f"reply of kind {pdu[1]} to an identification of 14"
+    carried = len(pdu) - 2
+    if pdu[1] != carried:
+        return f"reply that counts {pdu[1]} bytes and carries {carried}"
+    if carried != question.size:
+        return f"reply of {carried} bytes, asked for {question.size}"
+    return pdu[2:]
 
 
 def refusal_text(code: int) -> str:
-    """The reason a bad sample carries for exception ``code``."""
+    """The reason a bad row carries for exception ``code``."""
     return f"device refused: exception {code} ({REFUSALS.get(code, 'unknown code')})"
