@@ -43,7 +43,7 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 DOORS = {
     "pymodbus": ("protocols/ullage_protocols/field/modbus/", "plant/"),
-    "asyncua": ("protocols/ullage_protocols/field/opcua/", "plant/"),
+    "asyncua": ("plant/",),
     "paho": ("protocols/ullage_protocols/mqtt.py",),
     "sklearn": ("models/ullage_models/training/",),
     "fastapi": ("scorer/ullage_scorer/",),
