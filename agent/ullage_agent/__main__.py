@@ -61,9 +61,13 @@ def _command(args: argparse.Namespace) -> int:
         from .check import check
 
         return check(config, as_json=args.json)
-    from .run import run
+    if args.command == "status":
+        from .show import show
 
-    return run(config)
+        return show(config, as_json=args.json)
+    from .serve import serve
+
+    return serve(config)
 
 
 def _key(path: Path, *, as_json: bool) -> int:
@@ -82,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, what in (
         ("run", "run the agent until it is stopped"),
         ("check", "read every device once and reach the broker; exit 0 if all is well, 1 if not"),
+        ("status", "show what the running agent does; exit 0 if all is well, 1 if not"),
         ("key", "show the agent's public key; made where there is none"),
         ("maintenance", "declare a planned stop, end it, or list them; sealed and on record"),
     ):

@@ -80,7 +80,7 @@ class LiveLearning:
         """Records a row in which nearly all tags have a value."""
         if row.share < _GOOD_SHARE or self.enough:
             return
-        cells = ["" if row.values[tag] is None else repr(row.values[tag]) for tag in self._config.watched]
+        cells = ["" if value != value else repr(value) for value in row.values.tolist()]
         try:
             with self._file.open("a", encoding="utf-8") as file:
                 if file.tell() == 0:

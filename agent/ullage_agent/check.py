@@ -14,10 +14,10 @@ from ullage_protocols.mqtt import Link
 from ullage_protocols.sample import Quality, Sample
 
 from .baseline import load_baseline
+from .clients import Clients
 from .clock import Clock
 from .config import Config, DeviceConfig
 from .errors import AgentError
-from .poll import client_for
 
 _BROKER_WAIT = 12.0
 
@@ -70,7 +70,7 @@ async def _check(config: Config) -> tuple[list[TagCheck], list[PartCheck]]:
 
 async def _device(device: DeviceConfig, clock: Clock) -> list[TagCheck]:
     try:
-        client = client_for(device, clock.now)
+        client = Clients().client_for(device, clock)
         try:
             await client.connect()
             start = time.perf_counter()

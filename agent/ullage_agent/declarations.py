@@ -29,6 +29,11 @@ class Declarations:
             self._declared = Declared()
             self.notes.append(f"{exc}; what is on record stays so, open stops are to be ended at the scorer")
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something was asked that is not sealed yet."""
+        return self._requests.any
+
     def take(self) -> list[Event]:
         """Seals what waits, one record an ask; the sealed records. A full outbox leaves the rest waiting."""
         sealed: list[Event] = []

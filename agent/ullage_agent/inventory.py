@@ -14,7 +14,6 @@ from datetime import datetime
 from ullage_protocols import wire
 from ullage_protocols.errors import WireError
 from ullage_protocols.field.base import Identity
-from ullage_protocols.field.opcua.spec import OpcuaDevice
 from ullage_protocols.messages import Change, Endpoint, Inventory
 from ullage_protocols.messages.inventory import MAX_ENDPOINTS, MAX_LOGINS
 
@@ -54,9 +53,17 @@ def reasons(found: Inventory) -> tuple[str, ...]:
         if change.after
         else f"device {found.device} no longer tells its {_CALLED.get(change.field, change.field)}, which was "
         f"{change.before[:200]!r}"
-        for change in found.changes
-        if change.field in INTEGRITY and change.before
+        for change in _broken(found)
     )
+
+
+def broken(found: Inventory) -> tuple[str, ...]:
+    """The fields that ``reasons`` speaks of, in the same order."""
+    return tuple(change.field for change in _broken(found))
+
+
+def _broken(found: Inventory) -> list[Change]:
+    return [change for change in found.changes if change.field in INTEGRITY and change.before]
 
 
 class Inventories:
@@ -100,7 +107,7 @@ def _shown(device: DeviceConfig, identity: Identity, encrypted: bool) -> Invento
     logins = {login.lower() for endpoint in identity.endpoints for login in endpoint.logins}
     return Inventory(
         device=device.name,
-        protocol="opcua" if isinstance(device.spec, OpcuaDevice) else "modbus-tcp",
+        protocol=device.protocol,
         vendor=_clean(identity.vendor, _TEXT),
         product=_clean(identity.product, _TEXT),
         model=_clean(identity.model, _TEXT),

@@ -1,16 +1,17 @@
-"""The production meters of all lines: from polled samples to sealed intervals, and their state over a restart."""
+"""The production meters of all lines: from scans to sealed intervals, and their state over a restart."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ullage_protocols.errors import WireError
+from ullage_protocols.field.scan import BAD, GOOD, Scan
 from ullage_protocols.messages import Production
-from ullage_protocols.sample import Quality, Sample
 
-from .config import LINE_ROLES, Config, DeviceConfig, TagConfig
+from .config import LINE_ROLES, Config, DeviceConfig, TagConfig, patience
 from .outbox import Draft
 from .production import LineConfig, Meter, Reading
 
@@ -18,25 +19,51 @@ Sealing = tuple[list[Draft], dict[str, str]]
 """Drafts, and what must be kept in the same transaction."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A tag's last reading: its number (None: bad, or no number) and whether it is surely good."""
+
+    number: float | None
+    sure: bool
+
+
 class Lines:
     """``kept`` gives what an earlier run kept under a name."""
 
-    def __init__(self, config: Config, kept: Callable[[str], str | None]) -> None:
+    def __init__(self, config: Config, kept: Callable[[str], str | None], before: Lines | None = None) -> None:
+        """``before``: the lines of an earlier configuration; those whose tags are the same go on without a cut."""
         self.notes: list[str] = []
         self._meters: dict[str, Meter] = {}
+        self._settings: dict[str, LineConfig] = {}
         self._identity: dict[str, str] = {}
+        self._roles = {
+            device.name: {p: (tag.line, tag.role) for p, tag in enumerate(device.tags) if tag.role in LINE_ROLES}
+            for device in config.devices
+        }
+        self._rows: dict[tuple[str, int], tuple[tuple[str, tuple[tuple[str, int], ...]], ...]] = {}
+        self._held: dict[str, dict[str, _Found]] = {}
+        self._scan = {device.name: min(device.scans, default=device.scan) for device in config.devices}
         tags: dict[str, dict[str, TagConfig]] = {}
-        patience: dict[str, float] = {}
+        patiences: dict[str, float] = {}
         for device in config.devices:
             for tag in device.tags:
                 if tag.role in LINE_ROLES:
                     tags.setdefault(tag.line, {})[tag.role] = tag
-                    patience[tag.line] = max(patience.get(tag.line, 0.0), device.patience)
+                    slow = patience(tag.scan or device.scan)
+                    patiences[tag.line] = max(patiences.get(tag.line, 0.0), slow)
         for line, by_role in tags.items():
             modulus = by_role["count"].modulus if "count" in by_role else None
             self._identity[line] = json.dumps([[role, tag.name, tag.modulus] for role, tag in sorted(by_role.items())])
-            settings = LineConfig(line, frozenset(by_role), config.production, patience[line], modulus)
-            self._meters[line] = self._meter(settings, kept(f"meter.{line}"))
+            settings = LineConfig(line, frozenset(by_role), config.production, patiences[line], modulus)
+            self._settings[line] = settings
+            if before is not None and before._settings.get(line) == settings and before._same(self, line):
+                self._meters[line] = before._meters[line]
+                self._held[line] = before._held.get(line, {})
+            else:
+                self._meters[line] = self._meter(settings, kept(f"meter.{line}"))
+
+    def _same(self, other: Lines, line: str) -> bool:
+        return self._identity[line] == other._identity[line]
 
     def _meter(self, settings: LineConfig, kept: str | None) -> Meter:
         if kept:
@@ -49,25 +76,73 @@ class Lines:
                 self.notes.append(f"the meter of line {settings.name} cannot be restored ({exc}); it starts anew")
         return Meter(settings)
 
-    def take(self, device: DeviceConfig, samples: Sequence[Sample], stretch: float) -> Iterator[Sealing]:
-        """One poll of a device; what it ended, line by line."""
-        by_line: dict[str, dict[str, Sample]] = {}
-        for tag, sample in zip(device.tags, samples, strict=True):
-            if tag.role in LINE_ROLES:
-                by_line.setdefault(tag.line, {})[tag.role] = sample
-        for line, found in by_line.items():
-            ended = self._meters[line].take(_reading(found, device.scan), stretch=stretch)
-            if ended:
-                yield self._sealing(line, ended)
+    def take(self, device: DeviceConfig, group: int | None, scan: Scan, stretch: float) -> Iterator[Sealing]:
+        """One scan of a device; what it ended, line by line. A report of changes (None) lets all else hold."""
+        roles = self._roles[device.name]
+        if not roles:
+            return
+        if group is None:
+            yield from self._changes(device, roles, scan, stretch)
+            return
+        rows = self._rows.get((device.name, group))
+        if rows is None:
+            found: dict[str, list[tuple[str, int]]] = {}
+            for row, position in enumerate(scan.columns.positions):
+                if position in roles:
+                    line, role = roles[position]
+                    found.setdefault(line, []).append((role, row))
+            rows = tuple((line, tuple(places)) for line, places in found.items())
+            self._rows[device.name, group] = rows
+        for line, places in rows:
+            readings = {role: _found(scan, row) for role, row in places}
+            first = min(LINE_ROLES.index(role) for role, _ in places)
+            row = next(row for role, row in places if role == LINE_ROLES[first])
+            yield from self._reading(line, readings, self._time(scan, row, device.name), stretch)
+
+    def _changes(
+        self, device: DeviceConfig, roles: Mapping[int, tuple[str, str]], scan: Scan, stretch: float
+    ) -> Iterator[Sealing]:
+        for row, position in enumerate(scan.columns.positions):
+            if position not in roles:
+                continue
+            line, role = roles[position]
+            held = self._held.setdefault(line, {})
+            held[role] = _found(scan, row)
+            yield from self._reading(line, {role: held[role]}, self._time(scan, row, device.name), stretch)
+        for line in dict.fromkeys(line for line, _ in roles.values()):
+            mine = {role for of, role in roles.values() if of == line}
+            held = {role: found for role, found in self._held.get(line, {}).items() if role in mine}
+            if held:
+                yield from self._reading(line, held, scan.seen, stretch)
+
+    def _time(self, scan: Scan, row: int, device: str) -> datetime:
+        # A device's own time is nearer to the event than the poll; an old one only says when the value last changed.
+        if scan.source is not None:
+            source = float(scan.source[row])
+            if 0 <= scan.seen.timestamp() - source <= self._scan[device]:
+                return datetime.fromtimestamp(source, UTC)
+        return scan.seen
+
+    def _reading(self, line: str, found: Mapping[str, _Found], time: datetime, stretch: float) -> Iterator[Sealing]:
+        def number(role: str) -> float | None:
+            return found[role].number if role in found else None
+
+        running = number("running")
+        sure = all(one.sure for one in found.values())
+        reading = Reading(time, number("count"), None if running is None else running != 0, number("energy"), sure)
+        if ended := self._meters[line].take(reading, stretch=stretch):
+            yield self._sealing(line, ended)
 
     def tick(self, now: datetime) -> Iterator[Sealing]:
         for line, meter in self._meters.items():
             if ended := meter.tick(now):
                 yield self._sealing(line, ended)
 
-    def finish(self) -> Iterator[Sealing]:
+    def finish(self, keep: Lines | None = None) -> Iterator[Sealing]:
+        """The open intervals end with their last readings; not those that go on in ``keep``."""
         for line, meter in self._meters.items():
-            if ended := meter.finish():
+            goes_on = keep is not None and keep._meters.get(line) is meter
+            if not goes_on and (ended := meter.finish()):
                 yield self._sealing(line, ended)
 
     def _sealing(self, line: str, ended: Sequence[Production]) -> Sealing:
@@ -75,14 +150,6 @@ class Lines:
         return [Draft(interval, line) for interval in ended], {f"meter.{line}": state}
 
 
-def _reading(found: dict[str, Sample], scan: float) -> Reading:
-    def number(role: str) -> float | None:
-        return found[role].number if role in found else None
-
-    running = number("running")
-    first = next(found[role] for role in LINE_ROLES if role in found)
-    # A device's own time is nearer to the event than the poll; but an old one only says when the value last changed.
-    age = first.seen_time - first.source_time
-    time = first.source_time if timedelta(0) <= age <= timedelta(seconds=scan) else first.seen_time
-    sure = all(sample.quality is Quality.GOOD for sample in found.values())
-    return Reading(time, number("count"), None if running is None else running != 0, number("energy"), sure)
+def _found(scan: Scan, row: int) -> _Found:
+    quality, number = scan.quality[row], float(scan.values[row])
+    return _Found(None if quality == BAD or number != number else number, bool(quality == GOOD))

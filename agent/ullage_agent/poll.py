@@ -1,138 +1,159 @@
-"""Reads one device at its own fixed rate, and comes back when it was lost. A task a device: none waits for another."""
+"""Reads one device at its own fixed rates, and comes back when it was lost. A task a device: none waits for another."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
-from datetime import datetime
+import contextlib
+import random
+from typing import Protocol
 
-from ullage_protocols.field.base import Clock, FieldClient, FieldError
-from ullage_protocols.field.modbus.spec import ModbusDevice
-from ullage_protocols.field.opcua.spec import OpcuaDevice
-from ullage_protocols.field.scan import Columns, bad_scan
-from ullage_protocols.messages import DeviceState
-from ullage_protocols.sample import Quality, Sample
+from ullage_protocols.field.base import Clock, FieldClient, FieldError, Identity, SilentError, Subscribed
+from ullage_protocols.field.scan import Scan
 
 from .config import DeviceConfig
-from .errors import AgentError
+from .health import DeviceHealth
 from .say import say
+from .schedule import Schedule
 
 _BACKOFF = (0.25, 10.0)
+_JITTER = 0.2
+"""Up to this part of a wait is left out at random, so that devices lost together do not come back in one burst."""
 _LONGEST_READ = 60.0
 """Seconds after which a read that its own timeouts should have ended is given up."""
+_IDENTIFY_AGAIN = (60.0, 3600.0)
+"""Seconds after which a device is asked again what it is: after a new connection, and on one that stayed."""
+_OFFENCES = 2
+"""So often a device may answer reads but fall over the question what it is, before it is no longer asked."""
 
 
-def client_for(device: DeviceConfig, clock: Clock) -> FieldClient:
-    """The field client of a device. Its library is imported here, so an agent carries only what it uses.
+class Taker(Protocol):
+    """Who gets what was read."""
 
-    The libraries' own logs are silenced: every fault reaches the agent's as an exception.
-    """
-    if isinstance(device.spec, OpcuaDevice):
-        try:
-            from ullage_protocols.field.opcua.client import OpcuaClient
-        except ImportError as exc:
-            raise AgentError(
-                f"device {device.name} speaks OPC UA, whose library is missing ({exc}); install ullage-agent[opcua]"
-            ) from exc
-        logging.getLogger("asyncua").setLevel(logging.CRITICAL)
-        return OpcuaClient(device.spec, clock)
-    from ullage_protocols.field.modbus.client import ModbusClient
+    def scan(self, device: DeviceConfig, group: int | None, scan: Scan) -> None:
+        """A scan of ``group``; None: a report of changes, perhaps empty, after which everything else still holds."""
 
-    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-    assert isinstance(device.spec, ModbusDevice)  # noqa: S101 - the other of two
-    return ModbusClient(device.spec, clock)
+    def lost(self, device: DeviceConfig, error: FieldError) -> None:
+        """The device went away, or another attempt to reach it failed."""
 
-
-class DeviceHealth:
-    """How a device answers, with hysteresis: lost only after ``patience`` seconds without an answer. Pure."""
-
-    def __init__(self, device: DeviceConfig, now: datetime) -> None:
-        self._device = device
-        self._since: datetime | None = now
-        self._never = True
-        self._reason = "not reached yet"
-        self._bad_tags = 0
-        self._good = self._all = 0
-
-    def answered(self, samples: Sequence[Sample]) -> None:
-        bad = [sample for sample in samples if sample.quality is Quality.BAD]
-        self._since, self._never = None, False
-        self._bad_tags = len(bad)
-        self._reason = f"{bad[0].tag}: {bad[0].reason}" if bad else ""
-        self._good += len(samples) - len(bad)
-        self._all += len(samples)
-
-    def failed(self, now: datetime, reason: str) -> None:
-        self._since = self._since or now
-        self._reason = reason
-        self._all += len(self._device.tags)
-
-    def lost(self, now: datetime) -> bool:
-        return self._since is not None and (now - self._since).total_seconds() > self._device.patience
-
-    def state(self, now: datetime, *, reset: bool = False) -> DeviceState:
-        """For the heartbeat; ``reset`` starts the observed share anew."""
-        away = self._since is not None
-        name = "lost" if away and (self._never or self.lost(now)) else "degraded" if away or self._bad_tags else "good"
-        share = self._good / self._all if self._all else 0.0
-        if reset:
-            self._good = self._all = 0
-        return DeviceState(self._device.name, name, round(share, 6), self._reason[:500])
+    def identity(self, device: DeviceConfig, identity: Identity) -> None:
+        """What the device says it is."""
 
 
 class Poller:
-    """Polls ``device`` until cancelled; ``on_samples`` gets every poll's samples, bad ones when the device is away."""
+    """Polls ``device`` until cancelled (or waits for its reports), telling ``taker``."""
 
-    def __init__(
-        self,
-        device: DeviceConfig,
-        client: FieldClient,
-        clock: Clock,
-        on_samples: Callable[[DeviceConfig, list[Sample]], None],
-    ) -> None:
-        self.device, self._client, self._clock, self._on_samples = device, client, clock, on_samples
+    def __init__(self, device: DeviceConfig, client: FieldClient, clock: Clock, taker: Taker) -> None:
+        self.device, self._client, self._clock, self._taker = device, client, clock, taker
         self.health = DeviceHealth(device, clock())
-        self._columns = Columns(tuple(range(len(device.tags))), tuple(tag.name for tag in device.tags))
+        self._schedule: Schedule | None = None
+        self._gone = asyncio.Event()
+        self._proven = self._fresh = False
+        self._offences = 0 if device.identify else _OFFENCES
+        self._asked: float | None = None
         self._told = ""
 
     async def run(self) -> None:
         delay = _BACKOFF[0]
+        self._client.on_lost = self._gone.set
         try:
             while True:
                 try:
                     await self._client.connect()
-                    await self._read_on()
-                except FieldError as exc:
-                    if self.health.state(self._clock()).state != "lost":
+                    await self._serve()
+                except FieldError as error:
+                    if self._proven:
                         delay = _BACKOFF[0]
-                    self._away(str(exc))
-                await asyncio.sleep(delay)
+                        if error.cause == "closed":
+                            # Devices close idle connections: only one that cannot be had back at once is a loss.
+                            self._proven = False
+                            continue
+                    self._proven = False
+                    self._away(error)
+                # The early part of a wait is spread, never its bound.
+                await asyncio.sleep(delay * (1 - _JITTER * random.random()))
                 delay = min(delay * 2, _BACKOFF[1])
         finally:
+            self._client.on_lost = None
             await self._client.close()
 
-    async def _read_on(self) -> None:
-        """Fixed rate without drift: a slot that was missed is left out, never made up in a burst."""
+    async def _serve(self) -> None:
+        self._gone.clear()
         loop = asyncio.get_running_loop()
-        start, slot = loop.time(), 0
+        if self._schedule is None:
+            self._schedule = Schedule(self.device.scans, loop.time())
+        elif not self._proven:
+            self._schedule.resume(loop.time())
+        self._fresh = True
+        client = self._client
+        if isinstance(client, Subscribed) and client.subscribed:
+            await self._follow(client)
+        await self._read_on(self._schedule)
+
+    async def _read_on(self, schedule: Schedule) -> None:
+        loop, client, device = asyncio.get_running_loop(), self._client, self.device
         while True:
+            group, due = schedule.next()
+            start = loop.time()
+            if due > start:
+                await self._pause(due - start)
+                start = loop.time()
             try:
                 async with asyncio.timeout(_LONGEST_READ):
-                    samples = list(await self._client.read())
+                    scan = await client.read(group)
             except TimeoutError as exc:
-                raise FieldError(f"device {self.device.name}: a read took longer than {_LONGEST_READ:g} s") from exc
-            self.health.answered(samples)
-            self._tell("good" if self.health.state(self._clock()).state == "good" else "degraded")
-            self._on_samples(self.device, samples)
-            slot = max(slot + 1, int((loop.time() - start) / self.device.scan) + 1)
-            await asyncio.sleep(start + slot * self.device.scan - loop.time())
+                raise SilentError(f"device {device.name}: a read took longer than {_LONGEST_READ:g} s") from exc
+            now = loop.time()
+            self.health.missed += schedule.done(group, now)
+            self._take(group, scan, now - start)
+            if self._curious(now):
+                await self._identify(now)
 
-    def _away(self, reason: str) -> None:
-        now = self._clock()
-        self.health.failed(now, reason)
-        self._tell("lost", reason)
-        self._on_samples(self.device, list(bad_scan(self._columns, reason, now)))
+    async def _follow(self, client: Subscribed) -> None:
+        while True:
+            self._take(None, await client.changes(), None)
+            now = asyncio.get_running_loop().time()
+            if self._curious(now):
+                await self._identify(now)
+
+    def _take(self, group: int | None, scan: Scan, trip: float | None) -> None:
+        self._proven = True
+        self.health.answered(group, scan, trip)
+        self._tell("degraded" if self.health.degraded else "good")
+        self._taker.scan(self.device, group, scan)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the next slot. A connection that the peer closes meanwhile ends it at once."""
+        if not self._gone.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._gone.wait()
+        if self._gone.is_set():
+            raise FieldError(f"device {self.device.name}: connection closed by the device")
+
+    def _curious(self, now: float) -> bool:
+        """Whether to ask what the device is: at first, after a new connection, and seldom on one that stays."""
+        fresh, self._fresh = self._fresh, False
+        if self._offences >= _OFFENCES:
+            return False
+        return self._asked is None or now - self._asked > _IDENTIFY_AGAIN[0 if fresh else 1]
+
+    async def _identify(self, now: float) -> None:
+        """Asks what the device is. One that falls over the question, having just answered a read, is spared it."""
+        self._asked = now
+        try:
+            async with asyncio.timeout(_LONGEST_READ):
+                identity = await self._client.identify()
+        except (FieldError, TimeoutError) as exc:
+            self._offences += 1
+            say("identify", device=self.device.name, why=str(exc), again=self._offences < _OFFENCES)
+            raise exc if isinstance(exc, FieldError) else SilentError(f"device {self.device.name}: {exc}") from exc
+        self._offences = 0
+        self._taker.identity(self.device, identity)
+
+    def _away(self, error: FieldError) -> None:
+        self.health.failed(self._clock(), str(error))
+        self._tell("lost", str(error))
+        self._taker.lost(self.device, error)
 
     def _tell(self, state: str, reason: str = "") -> None:
         # A state is told when it changes, not at every attempt.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from datetime import datetime
 
 from ullage_protocols import topics
 from ullage_protocols.errors import ProtocolError
@@ -50,6 +51,8 @@ class Publisher:
         self._inbox: list[Incoming] = []
         self._told: dict[str, float] = {}
         self.faults: list[str] = []
+        self.told = "not connected yet"
+        self.receipt_at: datetime | None = None
         self.link = make_link(
             settings,
             client_id=f"ullage-agent-{agent}",
@@ -126,6 +129,7 @@ class Publisher:
     # -- on the loop --
 
     def _state(self, connected: bool, sentence: str) -> None:
+        self.told = sentence
         say("broker", state="connected" if connected else "away", why=sentence)
         if not connected:
             self._receipted = False
@@ -160,6 +164,7 @@ class Publisher:
 
     async def _receipt(self, receipt: Receipt) -> None:
         await asyncio.to_thread(self._outbox.receipt, receipt)
+        self.receipt_at = receipt.time
         progress = self._window.receipt(receipt.through, asyncio.get_running_loop().time())
         if progress and not self._receipted:
             self._receipted = True

@@ -77,6 +77,11 @@ class Requests:
         self._folder = state / "requests"
         self.notes: list[str] = []
 
+    @property
+    def any(self) -> bool:
+        """Whether something waits."""
+        return bool(_files(self._folder))
+
     def take(self) -> list[Request]:
         """The requests that wait, oldest first. Each stays until ``settle`` or ``refuse``."""
         found = []

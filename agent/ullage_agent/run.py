@@ -1,58 +1,55 @@
 """The running agent: pollers, judgement, meters, heartbeat and publisher on one event loop.
 
-Everything that is to be said becomes a draft in one queue; one task seals what has gathered, in order, in one
-transaction. When nothing can be sealed (full disk, full outbox) acquisition pauses, the queue is kept, and both go on
-by themselves. The field is never written to.
+Everything that is to be said goes through one ``Sealer``. The field is never written to.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from importlib import metadata
+from typing import Any
 
 from ullage_models.detect.baseline import Baseline
-from ullage_models.detect.watch import Watch
-from ullage_models.errors import ModelError
-from ullage_protocols.errors import ProtocolError
-from ullage_protocols.field.base import FieldClient
+from ullage_protocols.field.base import FieldClient, FieldError, Identity
+from ullage_protocols.field.scan import Scan
 from ullage_protocols.keys import SigningKey
-from ullage_protocols.messages import Anomaly, Heartbeat, Hello
+from ullage_protocols.messages import Anomaly, Downtime, Heartbeat, Hello
 from ullage_protocols.mqtt import Link
-from ullage_protocols.sample import Sample
 
-from .baseline import LiveLearning, load_baseline
+from .baseline import load_baseline
+from .clients import Clients
 from .clock import Clock
 from .config import Config, DeviceConfig
+from .declarations import Declarations
+from .downtime import DowntimeMeter
 from .episodes import Episodes
-from .errors import AgentError, OutboxFull
-from .lines import Lines, Sealing
+from .errors import AgentError, ConfigError
+from .integrity import IntegrityEvents
+from .inventory import Inventories, broken, reasons
+from .judge import Judge
+from .lines import Lines
 from .lock import FolderLock
 from .outbox import Draft, Outbox
-from .poll import Poller, client_for
+from .poll import Poller
 from .publish import Publisher
-from .rows import Row, Rows
+from .reload import Change, change
+from .rows import Rows
 from .say import say
+from .seal import Sealer
+from .tasks import Tasks
 from .window import Pace
 
 _TICK = 0.5
-_RETRY = 1.0
-"""Seconds between two tries to seal while the outbox takes nothing."""
 _GOODBYE = 2.0
 """Seconds that connections get to close."""
 _MOST_NAMES = 100_000
 """Bytes of tag names in one message, which is bounded as a whole by the wire."""
-_TIGHT = ((0.9, 16.0), (0.75, 4.0))
-"""From which share of the outbox on production intervals and heartbeats are lengthened, and how many times."""
+_RECENT = 10
 
 MakeClient = Callable[[DeviceConfig, Clock], FieldClient]
-
-
-def _client(device: DeviceConfig, clock: Clock) -> FieldClient:
-    return client_for(device, clock.now)
+Side = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Agent:
@@ -63,104 +60,112 @@ class Agent:
         config: Config,
         *,
         clock: Clock | None = None,
-        make_client: MakeClient = _client,
+        make_client: MakeClient | None = None,
         make_link: Callable[..., Link] = Link,
         pace: Pace | None = None,
     ) -> None:
         if config.scorer is None:
             raise AgentError("the scorer's public key was not read; load the configuration with its files")
-        self._config = config
-        self._clock = clock or Clock()
+        self.config = config
+        self.clock = clock or Clock()
+        self._make_client = make_client or Clients().client_for
         self._lock = FolderLock(config.state)
         try:
             self.key = SigningKey.load_or_create(config.key)
             baseline = load_baseline(config)
-            self._outbox = Outbox(
-                config.state, agent=config.agent, key=self.key, clock=self._clock, limit=config.outbox
-            )
-            self._learning = None if baseline else LiveLearning(config)
-            self._pollers = [
-                Poller(device, make_client(device, self._clock), self._clock.now, self._samples)
-                for device in config.devices
-            ]
+            self.outbox = Outbox(config.state, agent=config.agent, key=self.key, clock=self.clock, limit=config.outbox)
+            self.pollers = {device.name: self._poller(device) for device in config.devices}
         except BaseException:
             self._lock.release()
             raise
-        self._health = {poller.device.name: poller.health for poller in self._pollers}
-        self._publisher = Publisher(
-            self._outbox, config.broker, agent=config.agent, scorer=config.scorer, pace=pace, make_link=make_link
+        self.publisher = Publisher(
+            self.outbox, config.broker, agent=config.agent, scorer=config.scorer, pace=pace, make_link=make_link
         )
-        self._rows = Rows(config)
-        self._lines = Lines(config, self._outbox.kept)
-        self._episodes = Episodes(config.agent, self._outbox.bootid, self._outbox.kept("episode"))
-        self._baseline: Baseline | None = None
-        self._watch: Watch | None = None
-        self._device_of = {tag.name: device.name for device in config.devices for tag in device.tags}
-        self._queue: list[Sealing] = []
-        self._queued = asyncio.Event()
-        self._sealing = False
-        self._held = ""
+        self.sealer = Sealer(self.outbox, self._note, self.publisher.nudge)
+        self.episodes = Episodes(config.agent, self.outbox.bootid, self.outbox.kept("episode"))
+        self.declarations = Declarations(config.state, self.outbox, self.clock)
+        self._inventories = Inventories(self.outbox.kept)
+        self._integrity = IntegrityEvents(config.agent, self.outbox.bootid)
+        self.recent: list[Anomaly] = []
         self._notes: list[str] = []
-        self._trigger: float | None = None
+        self.on_reload: tuple[Callable[[], None], Callable[[], None]] = (lambda: None, lambda: None)
+        self._reloading = asyncio.Lock()
+        self._tasks = Tasks()
+        self._poll_tasks: dict[str, asyncio.Task[None]] = {}
+        self._judging: asyncio.Task[None] | None = None
+        self.downtimes = {device.name: self._downtime(device) for device in config.devices}
+        self._rows = Rows(config)
+        self._lines = Lines(config, self.outbox.kept)
+        self.judge = self._judge()
         self._greet(baseline)
+
+    # -- parts --
+
+    def _poller(self, device: DeviceConfig) -> Poller:
+        return Poller(device, self._make_client(device, self.clock), self.clock.now, self)
+
+    def _downtime(self, device: DeviceConfig) -> DowntimeMeter:
+        return DowntimeMeter(device.name, device.patience, self.outbox.kept(f"downtime.{device.name}"))
+
+    def _judge(self) -> Judge:
+        health = {name: poller.health for name, poller in self.pollers.items()}
+        judge = Judge(
+            self.config, self._rows, health, self.episodes, self.clock,
+            on_anomalies=self._anomalies, on_baseline=self._new_baseline, note=self._note,
+        )  # fmt: skip
+        judge.paused = lambda: bool(self.sealer.held)
+        return judge
 
     # -- life --
 
-    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Until SIGTERM or SIGINT (or cancelled). A fault that no part can handle ends it with AgentError."""
+    async def run(self, ready: Callable[[], None] = lambda: None, beside: Sequence[Side] = ()) -> None:
+        """Until SIGTERM or SIGINT (or cancelled); SIGHUP reads the configuration anew. What is ``beside`` runs as long.
+        A fault that no part can handle ends it with AgentError."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, stop.set)
-        parts = [self._publisher.run(), self._seal_on(), self._beat_on(), self._judge_on(), self._tick_on()]
-        parts += [poller.run() for poller in self._pollers]
-        tasks = [asyncio.create_task(part) for part in parts]
-        waiting = asyncio.create_task(stop.wait())
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(ending, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.start(self.reload()))
+        for part in (self.publisher.run(), self.sealer.run(), self._beat_on(), self._tick_on()):
+            self._tasks.start(part)
+        for side in beside:
+            self._tasks.start(side())
+        self._judging = self._tasks.start(self.judge.run())
+        for name, poller in self.pollers.items():
+            self._poll_tasks[name] = self._tasks.start(poller.run())
         await asyncio.sleep(0)
         ready()
         try:
-            done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            await self._tasks.until(stop)
         finally:
-            waiting.cancel()
-            await self._end(tasks)
-        for task in done - {waiting}:
-            if fault := task.exception():
-                raise AgentError(f"the agent stopped on a fault of its own: {type(fault).__name__}: {fault}") from fault
+            await self._end()
+        if fault := self._tasks.fault:
+            raise AgentError(f"the agent stopped on a fault of its own: {type(fault).__name__}: {fault}") from fault
 
-    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
-        if self._learning is not None:
-            self._learning.stop()
-        for task in tasks:
-            task.cancel()
-        _, late = await asyncio.wait(tasks, timeout=_GOODBYE)
-        for sealing in self._lines.finish():
-            self._queue.append(sealing)
-        try:
-            # A batch that a slow disk still has in hand must not be sealed a second time.
-            if not self._sealing or not late:
-                self._append(*self._gathered())
-        except (OutboxFull, ProtocolError) as exc:
-            say("not-sealed", why=str(exc))
-        self._outbox.close()
+    async def _end(self) -> None:
+        self.judge.stop()
+        late = await self._tasks.end(_GOODBYE)
+        self.sealer.add(self._lines.finish())
+        self.sealer.finish(late)
+        self.outbox.close()
         self._lock.release()
-        say("stopped", pending=self._outbox.pending)
+        say("stopped", pending=self.outbox.pending)
 
     def _greet(self, baseline: Baseline | None) -> None:
-        notes = [*self._outbox.notes, *self._lines.notes]
+        notes = [*self.outbox.notes, *self._lines.notes, *self.declarations.notes]
         for note in notes:
             say("start", note=note)
-        now = self._clock.now()
-        self._put(Draft(self._hello("repair" if self._outbox.repaired else "start", baseline, notes)))
-        self._anomalies(self._episodes.end("agent restarted", now))
-        if baseline is not None:
-            self._take_baseline(baseline)
+        now = self.clock.now()
+        self.sealer.put(Draft(self._hello("repair" if self.outbox.repaired else "start", baseline, notes)))
+        self._anomalies(self.episodes.end("agent restarted", now))
+        self.judge.begin(baseline)
 
     def _hello(self, reason: str, baseline: Baseline | None, notes: Iterable[str] = ()) -> Hello:
         return Hello(
             version=metadata.version("ullage-agent"),
             reason=reason,
-            devices=tuple(device.name for device in self._config.devices),
-            tags=_fitting([tag.name for tag in self._config.tags]),
+            devices=tuple(device.name for device in self.config.devices),
+            tags=_fitting([tag.name for tag in self.config.tags]),
             baseline=baseline.digest if baseline else "",
             baseline_from=baseline.start if baseline else None,
             baseline_to=baseline.end if baseline else None,
@@ -168,180 +173,167 @@ class Agent:
             notes=tuple(note[:1000] for note in (*notes, *(baseline.notes if baseline else ())))[:50],
         )
 
-    # -- sealing --
+    # -- acquisition: what a Poller tells --
 
-    def _put(self, draft: Draft, keep: dict[str, str] | None = None) -> None:
-        self._queue.append(([draft], keep or {}))
-        self._queued.set()
-
-    def _gathered(self) -> Sealing:
-        drafts: list[Draft] = []
-        keep: dict[str, str] = {}
-        for more, state in self._queue:
-            drafts += more
-            keep |= state
-        return drafts, keep
-
-    def _append(self, drafts: list[Draft], keep: dict[str, str]) -> None:
-        if drafts or keep:
-            self._outbox.append(drafts, keep)
-
-    async def _seal_on(self) -> None:
-        while True:
-            await self._queued.wait()
-            self._queued.clear()
-            count = len(self._queue)
-            sealing = self._gathered()
-            # Shielded: a batch that is being committed is waited for, so that it is never sealed twice.
-            work = asyncio.ensure_future(asyncio.to_thread(self._append, *sealing))
-            self._sealing = True
-            try:
-                await asyncio.shield(work)
-            except asyncio.CancelledError:
-                with contextlib.suppress(OutboxFull, ProtocolError):
-                    await work
-                    del self._queue[:count]
-                self._sealing = False
-                raise
-            except ProtocolError as exc:
-                self._sealing = False
-                self._sort_out(str(exc))
-                self._queued.set()
-                continue
-            except OutboxFull as exc:
-                self._sealing = False
-                if not self._held:
-                    say("holding", why=f"{exc}; acquisition pauses, nothing that is held is dropped")
-                    self._note(f"acquisition paused: {exc}")
-                self._held = str(exc)
-                await asyncio.sleep(_RETRY)
-                self._queued.set()
-                continue
-            self._sealing = False
-            del self._queue[:count]
-            if self._held:
-                self._held = ""
-                say("resumed")
-                self._note("acquisition resumed")
-            self._publisher.nudge()
-
-    def _sort_out(self, reason: str) -> None:
-        """Leaves out drafts that cannot be written at all, so that they do not hold up the others for good."""
-        say("not-sealable", why=reason)
-        self._note(f"a message could not be written and is left out: {reason}")
-        self._queue = [
-            ([draft for draft in drafts if self._outbox.writable(draft)], keep) for drafts, keep in self._queue
-        ]
-
-    # -- acquisition --
-
-    def _samples(self, device: DeviceConfig, samples: list[Sample]) -> None:
-        if self._held:
+    def scan(self, device: DeviceConfig, group: int | None, scan: Scan) -> None:
+        if self.sealer.held:
             return
-        self._rows.take(samples)
-        for sealing in self._lines.take(device, samples, self._stretch):
-            self._queue.append(sealing)
-            self._queued.set()
-        trigger = self._config.trigger
-        if trigger and self._device_of[trigger] == device.name:
-            value = self._rows.value(trigger)
-            if value is not None and value != self._trigger:
-                self._trigger = value
-                self._judge()
+        downtime = self.downtimes[device.name]
+        if downtime.open is None:
+            downtime.saw(scan.seen)
+        else:
+            self._downtimes(device, downtime.answered(scan.seen))
+        self._rows.take(device.name, group, scan)
+        self.sealer.add(self._lines.take(device, group, scan, self.sealer.stretch))
+        self.judge.arrived(device.name)
 
-    @property
-    def _stretch(self) -> float:
-        share = self._outbox.share
-        return next((factor for limit, factor in _TIGHT if share >= limit), 1.0)
+    def lost(self, device: DeviceConfig, error: FieldError) -> None:
+        now = self.clock.now()
+        self._downtimes(device, self.downtimes[device.name].lost(now, error.cause, str(error)))
+        if error.cause == "hostile":
+            self._anomalies(self._integrity.hostile(device.name, str(error), now), device.name)
+        self._rows.lose(device.name, str(error))
+        self.judge.arrived(device.name)
+
+    def identity(self, device: DeviceConfig, identity: Identity) -> None:
+        taken = self._inventories.take(device, identity, device.encrypted)
+        if taken is None:
+            return
+        found, draft, keep = taken
+        self.sealer.put(draft, keep)
+        say("inventory", device=device.name, product=found.product, firmware=found.firmware, first=found.first)
+        if fields := broken(found):
+            self._anomalies(self._integrity.identity(fields, reasons(found), self.clock.now()), device.name)
+
+    def _downtimes(self, device: DeviceConfig, found: list[Downtime]) -> None:
+        for one in found:
+            keep = {f"downtime.{device.name}": self.downtimes[device.name].persist()}
+            self.sealer.put(Draft(one, device.name), keep)
 
     async def _tick_on(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
-            if not self._held:
-                for sealing in self._lines.tick(self._clock.now()):
-                    self._queue.append(sealing)
-                    self._queued.set()
+            if not self.sealer.held:
+                self.sealer.add(self._lines.tick(self.clock.now()))
+            if self.declarations.waiting:
+                await asyncio.to_thread(self._declare)
+
+    def _declare(self) -> None:
+        if self.declarations.take():
+            self.publisher.nudge()
 
     # -- judgement --
 
-    async def _judge_on(self) -> None:
-        """A row an interval; with a trigger, only while the trigger itself has no value."""
-        loop = asyncio.get_running_loop()
-        start, slot, interval = loop.time(), 0, self._config.interval
-        while True:
-            slot = max(slot + 1, int((loop.time() - start) / interval) + 1)
-            await asyncio.sleep(start + slot * interval - loop.time())
-            trigger = self._config.trigger
-            if not self._held and (not trigger or not self._rows.fresh(trigger, self._clock.now())):
-                self._judge()
-            if self._learning is not None and self._learning.enough:
-                await self._learn(self._learning)
-
-    def _judge(self) -> None:
-        row = self._rows.row(self._clock.now(), self._health)
-        if self._watch is not None:
-            self._judge_row(self._watch, row)
-        elif self._learning is not None:
-            self._learning.take(row)
-
-    def _judge_row(self, watch: Watch, row: Row) -> None:
-        try:
-            judgement = watch.update(row.time, row.values, row.missing)
-        except ModelError as exc:
-            self._note(f"a row could not be judged: {exc}")
-            return
-        if judgement.events:
-            self._anomalies(self._episodes.take(judgement.events, row.time))
-
-    def _anomalies(self, events: list[Anomaly]) -> None:
+    def _anomalies(self, events: Sequence[Anomaly], device: str = "") -> None:
         for event in events:
             tag = event.tags[0].tag if event.tags else ""
             say("episode", phase=event.phase, episode=event.episode, kind=event.kind, severity=event.severity, tag=tag)
-            self._put(Draft(event, self._device_of.get(tag, "")), {"episode": self._episodes.persist()})
+            about = device or self._device_of(tag)
+            self.sealer.put(Draft(event, about), {} if device else {"episode": self.episodes.persist()})
+            self.recent = [event, *(one for one in self.recent if one.episode != event.episode)][:_RECENT]
 
-    async def _learn(self, learning: LiveLearning) -> None:
-        baseline = await learning.learn()
-        if baseline is not None:
-            self._learning = None
-            self._put(Draft(self._hello("baseline", baseline)))
-            self._take_baseline(baseline)
+    def _device_of(self, tag: str) -> str:
+        return next((d.name for d in self.config.devices if any(t.name == tag for t in d.tags)), "")
 
-    def _take_baseline(self, baseline: Baseline) -> None:
-        self._anomalies(self._episodes.end("a new baseline came into force", self._clock.now()))
-        self._baseline, self._watch = baseline, Watch(baseline)
-        say("baseline", digest=baseline.digest[:16], rows=baseline.rows)
+    def _new_baseline(self, baseline: Baseline) -> None:
+        self.sealer.put(Draft(self._hello("baseline", baseline)))
 
     # -- heartbeat --
 
     async def _beat_on(self) -> None:
         beat = 0
         while True:
-            await asyncio.sleep(self._config.heartbeat)
+            await asyncio.sleep(self.config.heartbeat)
             beat += 1
-            if not self._held and beat % round(self._stretch) == 0:
-                self._put(Draft(self._heartbeat()))
+            if not self.sealer.held and beat % round(self.sealer.stretch) == 0:
+                self.sealer.put(Draft(self._heartbeat()))
 
     def _heartbeat(self) -> Heartbeat:
-        now = self._clock.now()
-        faults, self._publisher.faults = self._publisher.faults, []
-        notes = [*self._clock.notes(), *self._notes, *faults]
+        now = self.clock.now()
+        faults, self.publisher.faults = self.publisher.faults, []
+        notes = [*self.clock.notes(), *self._notes, *faults, *self.declarations.notes]
+        self.declarations.notes.clear()
         self._notes = []
-        if self._learning is not None:
-            notes.append(self._learning.status)
-        if self._outbox.share >= _TIGHT[-1][0]:
-            notes.append(f"the outbox is {self._outbox.share:.0%} full; intervals are lengthened")
+        if self.judge.learning is not None:
+            notes.append(self.judge.learning.status)
+        if self.sealer.tight:
+            notes.append(f"the outbox is {self.outbox.share:.0%} full; intervals are lengthened")
         return Heartbeat(
-            uptime=round(self._clock.monotonic() - self._clock.started, 3),
-            pending=self._outbox.pending,
-            outbox_share=round(self._outbox.share, 6),
-            episode_open=self._episodes.open,
-            devices=tuple(health.state(now, reset=True) for health in self._health.values()),
+            uptime=round(self.clock.monotonic() - self.clock.started, 3),
+            pending=self.outbox.pending,
+            outbox_share=round(self.outbox.share, 6),
+            episode_open=self.episodes.open,
+            devices=tuple(poller.health.state(now, reset=True) for poller in self.pollers.values()),
             notes=tuple(note[:1000] for note in notes[:20]),
         )
 
     def _note(self, text: str) -> None:
         if text not in self._notes and len(self._notes) < 10:
             self._notes.append(text)
+
+    # -- reload --
+
+    async def reload(self) -> None:
+        """Reads the configuration file anew. Devices whose part of it is the same are not touched: not a sample of
+        theirs is lost. What cannot be used leaves everything as it is, and says so."""
+        async with self._reloading:
+            before, after = self.on_reload
+            before()
+            await self._reload()
+            after()
+
+    async def _reload(self) -> None:
+        try:
+            after = change(self.config)
+            baseline = load_baseline(after.config) if after.watch else None
+        except (AgentError, ConfigError) as exc:
+            why = "; ".join(exc.faults[:3]) if isinstance(exc, ConfigError) else str(exc)
+            say("not-reloaded", why=why)
+            self._note(f"the configuration was not reloaded: {why}"[:1000])
+            return
+        if not after.anything:
+            say("reloaded", changed="nothing")
+            return
+        try:
+            fresh = {device.name: self._poller(device) for device in after.started}
+        except AgentError as exc:
+            say("not-reloaded", why=str(exc))
+            return
+        await self._end_pollers(after)
+        self._apply(after, baseline, fresh)
+
+    async def _end_pollers(self, after: Change) -> None:
+        ended = [task for name in after.ended if (task := self._poll_tasks.pop(name, None)) is not None]
+        for task in ended:
+            task.cancel()
+        if ended:
+            await asyncio.wait(ended, timeout=_GOODBYE)
+
+    def _apply(self, after: Change, baseline: Baseline | None, fresh: dict[str, Poller]) -> None:
+        self.config = after.config
+        self.pollers = {d.name: fresh.get(d.name) or self.pollers[d.name] for d in after.config.devices}
+        self.downtimes = {d.name: self.downtimes.get(d.name) or self._downtime(d) for d in after.config.devices}
+        lines = Lines(after.config, self.outbox.kept, self._lines)
+        self.sealer.add(self._lines.finish(lines))
+        self._rows, self._lines = Rows(after.config, self._rows), lines
+        if after.watch:
+            self._rejudge(baseline)
+        else:
+            health = {name: poller.health for name, poller in self.pollers.items()}
+            self.judge.follow(self._rows, health, self.config)
+        for name, poller in fresh.items():
+            self._poll_tasks[name] = self._tasks.start(poller.run())
+        self.sealer.put(Draft(self._hello("reload", self.judge.baseline, after.told)))
+        say("reloaded", changed="; ".join(after.told))
+
+    def _rejudge(self, baseline: Baseline | None) -> None:
+        self.judge.stop()
+        if self._judging is not None:
+            self._tasks.drop(self._judging)
+        self._anomalies(self.episodes.end("the watched tags were changed", self.clock.now()))
+        self.judge = self._judge()
+        self.judge.begin(baseline)
+        self._judging = self._tasks.start(self.judge.run())
 
 
 def _fitting(names: list[str]) -> tuple[str, ...]:
@@ -352,16 +344,3 @@ def _fitting(names: list[str]) -> tuple[str, ...]:
         if size > _MOST_NAMES:
             return (*names[:position], f"and {len(names) - position} more")
     return tuple(names)
-
-
-def run(config: Config) -> int:
-    """Runs an agent to its end; 0 when it was asked to stop."""
-    agent = Agent(config)
-
-    def ready() -> None:
-        line = {"ready": True, "agent": config.agent, "key": agent.key.public.to_text()}
-        with contextlib.suppress(OSError):
-            print(json.dumps(line), flush=True)
-
-    asyncio.run(agent.run(ready))
-    return 0

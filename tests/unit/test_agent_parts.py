@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 from ullage_agent.clock import Clock
-from ullage_agent.config import Config
+from ullage_agent.config import Config, DeviceConfig
 from ullage_agent.config.read import read
 from ullage_agent.config.sample import SAMPLE
 from ullage_agent.episodes import Episodes
-from ullage_agent.poll import DeviceHealth
+from ullage_agent.health import DeviceHealth
 from ullage_agent.rows import Rows
 from ullage_protocols.field.base import bad_sample
+from ullage_protocols.field.scan import Scan, columns_of, scan_of
 from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Anomaly
 from ullage_protocols.sample import Quality, Sample
@@ -68,17 +70,27 @@ def good(tag: str, value: float, t: float) -> Sample:
     return Sample(tag, value, Quality.GOOD, at(t), at(t))
 
 
+def scan(device: DeviceConfig, samples: list[Sample]) -> Scan:
+    (columns,) = columns_of((tag.name, 0) for tag in device.tags)
+    return scan_of(columns, samples)
+
+
+def all_good(device: DeviceConfig, t: float) -> Scan:
+    return scan(device, [good(tag.name, 7.0, t) for tag in device.tags])
+
+
 def test_a_device_is_lost_only_after_its_patience(tmp_path: Path) -> None:
     device = config(tmp_path).devices[1]
     health = DeviceHealth(device, at(0))
     assert health.state(at(0)).state == "lost", "a device that never answered is not well"
-    health.answered([good(tag.name, 1.0, 1) for tag in device.tags])
+    health.answered(0, all_good(device, 1))
     assert health.state(at(1)).state == "good"
     health.failed(at(2), "no reply")
     assert (health.state(at(2)).state, health.state(at(2)).reason) == ("degraded", "no reply")
     assert health.state(at(4.5)).state == "lost"
     assert health.state(at(4.5), reset=True).observed == 0.5
-    health.answered([good("tank.level", 1.0, 5), bad_sample("tank.level_setpoint", "refused", at(5))])
+    mixed = [good("tank.level", 1.0, 5), bad_sample("tank.level_setpoint", "refused", at(5))]
+    health.answered(0, scan(device, mixed))
     assert (health.state(at(5)).state, health.state(at(5)).reason) == ("degraded", "tank.level_setpoint: refused")
 
 
@@ -88,22 +100,22 @@ def test_one_missed_poll_is_no_finding_and_a_lost_device_is(tmp_path: Path) -> N
     health = {device.name: DeviceHealth(device, at(0)) for device in settings.devices}
     line, tank = settings.devices
     for device in (line, tank):
-        samples = [good(tag.name, 7.0, 0) for tag in device.tags]
-        rows.take(samples)
-        health[device.name].answered(samples)
+        rows.take(device.name, 0, all_good(device, 0))
+        health[device.name].answered(0, all_good(device, 0))
     whole = rows.row(at(0.5), health)
     assert (whole.share, whole.missing) == (1.0, {})
     health[tank.name].failed(at(1), "no reply")
-    rows.take([bad_sample(tag.name, "no reply", at(1)) for tag in tank.tags])
-    rows.take([good(tag.name, 7.0, 1.4) for tag in line.tags])
+    rows.lose(tank.name, "no reply")
+    rows.take(line.name, 0, all_good(line, 1.4))
     missed = rows.row(at(1.5), health)
-    assert missed.values["tank.level"] is None
+    places = {name: place for place, name in enumerate(settings.watched)}
+    assert np.isnan(missed.values[places["tank.level"]])
     assert missed.missing == {}
-    rows.take([good(tag.name, 7.0, 3.5) for tag in line.tags])
+    rows.take(line.name, 0, all_good(line, 3.5))
     lost = rows.row(at(3.6), health)
     assert lost.missing == {"tank.level": "no reply", "tank.level_setpoint": "no reply"}
-    assert lost.values["line.count"] == 7.0
-    assert rows.row(at(9), health).values["line.count"] is None, "a stale value is no value"
+    assert lost.values[places["line.count"]] == 7.0
+    assert np.isnan(rows.row(at(9), health).values[places["line.count"]]), "a stale value is no value"
 
 
 def anomaly(phase: str, start: float, end: float | None = None) -> Anomaly:

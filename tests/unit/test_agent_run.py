@@ -14,14 +14,17 @@ import pytest
 from ullage_agent.clock import Clock
 from ullage_agent.config import Config, DeviceConfig
 from ullage_agent.config.read import read
+from ullage_agent.declared import Ask
 from ullage_agent.errors import AgentError, StateError
 from ullage_agent.outbox import Outbox
+from ullage_agent.requests import answer, put
 from ullage_agent.run import Agent
 from ullage_protocols import envelope, topics
 from ullage_protocols.event import Event, decode_event
-from ullage_protocols.field.base import FieldError
+from ullage_protocols.field.base import FieldError, HostileError, Identity, RefusedError, SilentError
+from ullage_protocols.field.scan import Columns, Scan, columns_of, scan_of
 from ullage_protocols.keys import SigningKey
-from ullage_protocols.messages import Anomaly, Heartbeat, Hello, Production
+from ullage_protocols.messages import Anomaly, Downtime, Heartbeat, Hello, Inventory, Maintenance, Production
 from ullage_protocols.mqtt import Incoming
 from ullage_protocols.receipt import Down, Receipt
 from ullage_protocols.sample import Quality, Sample
@@ -78,6 +81,9 @@ class World:
         self.count = 65_500
         self.running = True
         self.setpoint = 60.0
+        self.firmware = "1.0"
+        self.broken: FieldError | None = None
+        self.reads = 0
 
 
 class Device:
@@ -85,23 +91,35 @@ class Device:
 
     def __init__(self, config: DeviceConfig, clock: Clock, world: World) -> None:
         self._config, self._clock, self._world = config, clock, world
+        self.on_lost: Callable[[], None] | None = None
 
     @property
     def name(self) -> str:
         return self._config.name
 
+    @property
+    def groups(self) -> tuple[Columns, ...]:
+        return columns_of((tag.name, 0) for tag in self._config.tags)
+
     async def connect(self) -> None:
         if self.name == "gone":
-            raise FieldError("device gone: cannot connect")
+            raise RefusedError("device gone: cannot connect")
 
-    async def read(self) -> list[Sample]:
+    async def identify(self) -> Identity:
+        return Identity(vendor="ACME", product="PLC-9", firmware=self._world.firmware)
+
+    async def read(self, group: int = 0) -> Scan:
+        if self._world.broken:
+            raise self._world.broken
         world, now = self._world, self._clock.now()
         if world.running:
             world.count += 1
         values = {
             "line.count": world.count % 65536, "line.running": world.running, "level.setpoint": world.setpoint
         }  # fmt: skip
-        return [Sample(tag.name, values[tag.name], Quality.GOOD, now, now) for tag in self._config.tags]
+        self._world.reads += 1
+        samples = [Sample(tag.name, values[tag.name], Quality.GOOD, now, now) for tag in self._config.tags]
+        return scan_of(self.groups[group], samples)
 
     async def close(self) -> None:
         return
@@ -221,7 +239,7 @@ def test_production_is_exact_over_losses_and_a_restart(tmp_path: Path) -> None:
             count = len(scorer.said(Production))
             world.running = False
             await scorer.until(lambda: len(scorer.said(Production)) >= count + 3, "the stop")
-        assert second.agent._outbox.pending <= 2
+        assert second.agent.outbox.pending <= 2
         found = scorer.said(Production)
         check_production(found, 65_501, world.count)
         assert any("rolled over" in interval.note for interval in found)
@@ -245,13 +263,13 @@ def test_a_silent_scorer_fills_the_outbox_which_then_pauses_and_resumes(tmp_path
         async with Running(config, scorer, world) as running:
             agent = running.agent
             async with asyncio.timeout(20):
-                while not agent._held:  # noqa: ASYNC110 - the agent tells nobody but its terminal
+                while not agent.sealer.held:  # noqa: ASYNC110 - the agent tells nobody but its terminal
                     await asyncio.sleep(0.02)
-            held, sealed = world.count, agent._outbox.sequence
-            assert agent._outbox.share <= 1.0
+            held, sealed = world.count, agent.outbox.sequence
+            assert agent.outbox.share <= 1.0
             scorer.mute = False
             await scorer.until(lambda: len(scorer.events) >= sealed + 4, "the stream going on")
-            assert not agent._held
+            assert not agent.sealer.held
             assert world.count > held
         check_production(scorer.said(Production), 65_501, 65_501 + sum(i.count or 0 for i in scorer.said(Production)))
         notes = [note for beat in scorer.said(Heartbeat) for note in beat.notes]
@@ -296,7 +314,7 @@ def test_a_strangers_receipt_lets_nothing_go(tmp_path: Path) -> None:
         scorer.key = SigningKey.generate()
         async with Running(config, scorer, world) as running:
             await scorer.until(lambda: len(scorer.said(Heartbeat)) >= 2, "heartbeats")
-            assert running.agent._outbox.through == 0
+            assert running.agent.outbox.through == 0
         notes = [note for beat in scorer.said(Heartbeat) for note in beat.notes]
         assert any("refused on ullage/v1/gw/receipt" in note for note in notes)
 
@@ -331,5 +349,105 @@ def test_a_second_agent_on_the_folder_is_refused(tmp_path: Path) -> None:
         )
         assert outbox.notes == []
         assert json.loads(outbox.kept("meter.line-1") or "")["state"]["count"] is not None
+
+    asyncio.run(story())
+
+
+def test_a_lost_device_is_a_sealed_downtime_told_at_once_and_closed_when_it_is_steady(tmp_path: Path) -> None:
+    async def story() -> None:
+        scorer, world = Scorer(), World()
+        config = config_in(tmp_path, scorer)
+        async with Running(config, scorer, world):
+            await scorer.until(lambda: world.reads > 5, "reads")
+            told = [one for one in scorer.said(Downtime) if one.device == "gone"]
+            assert [(one.phase, one.cause) for one in told] == [("open", "refused")]
+            world.broken = SilentError("device plc: no reply from unit 1 within 1 s")
+            await scorer.until(lambda: any(one.device == "plc" for one in scorer.said(Downtime)), "the loss")
+            world.broken = None
+            await scorer.until(lambda: any(one.phase == "close" for one in scorer.said(Downtime)), "the return")
+        opened, closed = [one for one in scorer.said(Downtime) if one.device == "plc"]
+        assert (opened.phase, opened.cause, opened.reason) == ("open", "silent", str(SilentError(opened.reason)))
+        assert (closed.phase, closed.start) == ("close", opened.start)
+        assert opened.start < closed.end
+
+    asyncio.run(story())
+
+
+def test_what_no_honest_device_sends_and_another_firmware_are_integrity_events(tmp_path: Path) -> None:
+    async def story() -> None:
+        scorer, world = Scorer(), World()
+        config = config_in(tmp_path, scorer)
+        async with Running(config, scorer, world):
+            await scorer.until(lambda: bool(scorer.said(Inventory)), "an inventory")
+            world.broken = HostileError("device plc: bytes arrived that nothing had asked for")
+            await scorer.until(lambda: len(scorer.said(Anomaly)) == 2, "the event")
+            world.broken = None
+        world.firmware = "1.1"
+        async with Running(config, scorer, world):
+            await scorer.until(lambda: len(scorer.said(Inventory)) == 2, "the changed inventory")
+            await scorer.until(lambda: len(scorer.said(Anomaly)) == 4, "its event")
+        first, second = scorer.said(Inventory)
+        assert (first.first, first.firmware, second.first) == (True, "1.0", False)
+        assert [(c.field, c.before, c.after) for c in second.changes] == [("firmware", "1.0", "1.1")]
+        hostile, _, changed, closed = scorer.said(Anomaly)
+        assert (hostile.kind, hostile.phase, hostile.techniques[0].id) == ("integrity", "open", "T0830")
+        assert (changed.techniques[0].id, closed.phase, closed.end) == ("T0857", "close", changed.start)
+        assert "firmware changed from '1.0' to '1.1'" in changed.reasons[0]
+        assert len({hostile.episode, changed.episode}) == 2
+
+    asyncio.run(story())
+
+
+def test_reloading_touches_only_what_was_changed(tmp_path: Path) -> None:
+    """Reads of the device that stays are a number a read: none is missing from the production, and no gap is cut."""
+
+    async def story() -> None:
+        scorer, world = Scorer(), World()
+        config = config_in(tmp_path, scorer)
+        text = CONFIG.format(learn="1h", limit="10MB")
+        file = tmp_path / "agent.toml"
+        async with Running(config, scorer, world) as running:
+            agent = running.agent
+            await scorer.until(lambda: len(scorer.said(Production)) >= 1, "production")
+            poller = agent.pollers["plc"]
+            file.write_text(text.replace('name = "gone"', 'name = "gone-2"').replace('"gone.level"', '"gone-2.level"'))
+            await agent.reload()
+            assert agent.pollers["plc"] is poller
+            assert sorted(agent.pollers) == ["gone-2", "plc"]
+            file.write_text(text.replace("scan =", "skan ="))
+            await agent.reload()
+            assert sorted(agent.pollers) == ["gone-2", "plc"], "what cannot be used leaves everything as it is"
+            file.write_text(text.replace('heartbeat = "300ms"', 'heartbeat = "200ms"'))
+            await agent.reload()
+            await scorer.until(lambda: len([h for h in scorer.said(Hello) if h.reason == "reload"]) == 2, "hellos")
+            done = len(scorer.said(Production))
+            await scorer.until(lambda: len(scorer.said(Production)) >= done + 2, "more production")
+        check_production(scorer.said(Production), 65_501, world.count)
+        assert not any("not seen" in interval.note for interval in scorer.said(Production))
+        reloads = [hello for hello in scorer.said(Hello) if hello.reason == "reload"]
+        assert reloads[0].notes == ("devices added: gone-2", "devices removed: gone")
+        assert reloads[1].devices == ("plc", "gone")
+        notes = [note for beat in scorer.said(Heartbeat) for note in beat.notes]
+        assert any("the configuration was not reloaded" in note and "did you mean 'scan'" in note for note in notes)
+
+    asyncio.run(story())
+
+
+def test_a_declared_stop_is_sealed_by_the_running_agent(tmp_path: Path) -> None:
+    async def story() -> None:
+        scorer, world = Scorer(), World()
+        config = config_in(tmp_path, scorer)
+        async with Running(config, scorer, world):
+            await scorer.until(lambda: bool(scorer.said(Production)), "production")
+            ask = Ask("m-1", "start", "line-1", "filters changed", "shift lead", None, None, datetime.now(UTC))
+            name = put(config.state, ask.to_json())
+            await scorer.until(lambda: bool(scorer.said(Maintenance)), "the declaration")
+            told = answer(config.state, name)
+        [declared] = scorer.said(Maintenance)
+        assert (declared.phase, declared.line, declared.reason, declared.retroactive) == (
+            "start", "line-1", "filters changed", False
+        )  # fmt: skip
+        assert told is not None
+        assert told["state"] == "sealed"
 
     asyncio.run(story())

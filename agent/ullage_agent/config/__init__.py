@@ -34,12 +34,25 @@ class TagConfig:
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
     """One device: how it is reached (``spec``), how often (``scan`` seconds, where a tag has no interval of its own),
-    and its tags in order."""
+    and its tags in order. ``identify`` tells whether it is asked what it is."""
 
     name: str
     scan: float
     spec: ModbusDevice | OpcuaDevice
     tags: tuple[TagConfig, ...]
+    identify: bool = True
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's name in the configuration."""
+        return "opcua" if isinstance(self.spec, OpcuaDevice) else self.spec.protocol
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether nobody on the way can read what passes."""
+        if isinstance(self.spec, OpcuaDevice):
+            return self.spec.security is not None and self.spec.security.mode == "SignAndEncrypt"
+        return self.spec.protocol == "modbus-tls"
 
     @property
     def scans(self) -> tuple[float, ...]:
@@ -58,8 +71,19 @@ def patience(scan: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Where the agent answers on loopback: host and port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
-    """Everything, with durations in seconds, sizes in bytes and absolute paths."""
+    """Everything, with durations in seconds, sizes in bytes and absolute paths.
+
+    ``listen`` is where metrics and health are answered, None: nowhere; ``log`` is "text" or "json".
+    """
 
     path: Path
     agent: str
@@ -73,6 +97,8 @@ class Config:
     interval: float
     production: float
     outbox: int
+    listen: Address | None
+    log: str
     devices: tuple[DeviceConfig, ...]
 
     @property

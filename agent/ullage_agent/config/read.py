@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +15,7 @@ from ullage_protocols.keys import PublicKey
 from ullage_protocols.mqtt import BrokerSettings
 
 from ..errors import ConfigError
-from . import LINE_ROLES, ROLES, Config, DeviceConfig, TagConfig, modbus, opcua
+from . import LINE_ROLES, ROLES, Address, Config, DeviceConfig, TagConfig, modbus, opcua
 from .names import NAME, NAME_SHAPE
 from .places import Places
 from .table import Faults, Table, secret
@@ -24,6 +25,7 @@ _MODULI = {
     "uint8": 2**8, "int8": 2**8, "uint16": 2**16, "int16": 2**16, "uint32": 2**32, "int32": 2**32,
     "bcd16": 10**4, "bcd32": 10**8,
 }  # fmt: skip
+_LOOPBACK = r"(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\]|localhost):\d{1,5}"
 MAX_TEXT = 1_000_000
 MAX_DEVICES = 200
 
@@ -65,13 +67,13 @@ def read(text: str, path: Path, *, files: bool = True) -> Config:
 def _config(top: Table, path: Path, files: bool) -> Config:
     agent, broker, scorer = top.table("agent"), top.table("broker"), top.table("scorer")
     baseline, watch, production = top.table("baseline"), top.table("watch"), top.table("production")
-    outbox = top.table("outbox")
+    outbox, local, log = top.table("outbox"), top.table("local"), top.table("log")
     devices = [_device(table, files) for table in top.tables("device", required="at least one [[device]]")]
     _unique(top, devices)
     specs = [device.spec if isinstance(device.spec, ModbusDevice) else None for device in devices]
     for index, fault in line_faults(specs):
         top.faults.add(("device", index), fault)
-    shortest = min((device.scan for device in devices), default=1.0)
+    shortest = min((scan for device in devices for scan in device.scans), default=1.0)
     key_file = scorer.file("public_key", required='public_key = "scorer.pub" (printed by the scorer)')
     config = Config(
         path=path.absolute(),
@@ -91,9 +93,11 @@ def _config(top: Table, path: Path, files: bool) -> Config:
         interval=watch.duration("interval", shortest, 0.02, 3600),
         production=production.duration("interval", 60.0, 0.2, 86400),
         outbox=outbox.size("limit", 256_000_000, 100_000),
+        listen=_listen(local),
+        log=log.one_of("format", ("text", "json"), "text"),
         devices=tuple(devices),
     )
-    for table in (agent, broker, scorer, baseline, watch, production, outbox, top):
+    for table in (agent, broker, scorer, baseline, watch, production, outbox, local, log, top):
         table.unknown()
     if len(devices) > MAX_DEVICES:
         top.fault("device", f"{len(devices)} devices are more than {MAX_DEVICES}; split them over several agents")
@@ -124,6 +128,19 @@ def _broker(table: Table, files: bool) -> BrokerSettings:
     return settings
 
 
+def _listen(table: Table) -> Address | None:
+    text = table.text(
+        "listen", form=r"(127\.\d+\.\d+\.\d+|\[::1\]|localhost):\d{1,5}", shape="a loopback address and port"
+    )
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not 1 <= int(port) <= 65535:
+        table.fault("listen", f"listen {text!r} has no port from 1 to 65535; change it")
+        return None
+    return Address(host.strip("[]"), int(port))
+
+
 def _public_key(table: Table, file: Path | None) -> PublicKey | None:
     if file is None:
         return None
@@ -141,24 +158,30 @@ def _device(table: Table, files: bool) -> DeviceConfig:
     tag_tables = table.tables("tag", required=f"at least one [[device.tag]] to device {name!r}")
     spec: ModbusDevice | OpcuaDevice | None = None
     tags: list[TagConfig] = []
+    identify = table.truth("identify", True)
+    scans = [tag.duration("scan", scan, 0.02, 3600) for tag in tag_tables]
+    groups = {seconds: group for group, seconds in enumerate(dict.fromkeys(scans))}
     if protocol in PROTOCOLS:
         points = [modbus.tag(tag) for tag in tag_tables]
-        tags = [_tag(tag, point.type if point else "") for tag, point in zip(tag_tables, points, strict=True)]
-        spec = modbus.device(table, name, [point for point in points if point], protocol, files)
+        kinds = [point.type if point else "" for point in points]
+        tags = [_tag(tag, kind, every) for tag, kind, every in zip(tag_tables, kinds, scans, strict=True)]
+        found = [replace(p, group=groups[every]) for p, every in zip(points, scans, strict=True) if p]
+        spec = modbus.device(table, name, found, protocol, files)
     elif protocol == "opcua":
         nodes = [opcua.tag(tag) for tag in tag_tables]
-        tags = [_tag(tag, "") for tag in tag_tables]
-        spec = opcua.device(table, name, [node for node in nodes if node], files)
+        tags = [_tag(tag, "", every) for tag, every in zip(tag_tables, scans, strict=True)]
+        placed = [replace(n, group=groups[every]) for n, every in zip(nodes, scans, strict=True) if n]
+        spec = opcua.device(table, name, placed, files)
     if protocol:
         table.unknown()
         for tag in tag_tables:
             tag.unknown()
     if spec is None:
         spec = ModbusDevice(name, "?", tags=(ModbusTag("?", "holding", 0),))
-    return DeviceConfig(name, scan, spec, tuple(tags))
+    return DeviceConfig(name, scan, spec, tuple(tags), identify)
 
 
-def _tag(table: Table, kind: str) -> TagConfig:
+def _tag(table: Table, kind: str, scan: float) -> TagConfig:
     name = table.text("name")
     role = table.one_of("role", ROLES, "measurement")
     line = table.text("line", form=r"[A-Za-z0-9._-]{1,64}", shape="1 to 64 letters, digits, '.', '_' and '-'")
@@ -177,7 +200,7 @@ def _tag(table: Table, kind: str) -> TagConfig:
         table.fault("rollover", f"rollover belongs to a tag with role count, not {role}; remove it")
     if role in LINE_ROLES and not table.has("line"):
         table.fault("role", f'tag {name!r} with role {role} names no line; add line = "line-1"')
-    return TagConfig(name, role, line, watch, modulus)
+    return TagConfig(name, role, line, watch, modulus, scan)
 
 
 def _unique(top: Table, devices: list[DeviceConfig]) -> None:

@@ -18,11 +18,14 @@ NAMES = {
     "T0815": "Denial of View",
     "T0826": "Loss of Availability",
     "T0828": "Loss of Productivity and Revenue",
+    "T0830": "Adversary-in-the-Middle",
     "T0831": "Manipulation of Control",
     "T0832": "Manipulation of View",
     "T0836": "Modify Parameter",
     "T0855": "Unauthorized Command Message",
     "T0856": "Spoof Reporting Message",
+    "T0857": "System Firmware",
+    "T0858": "Change Operating Mode",
 }
 
 BY_CODE: dict[Code, tuple[tuple[str, str], ...]] = {
@@ -50,6 +53,11 @@ LONE_SHARE = 0.5
 """A tag with at least this share (0-1) of a broken relation stands alone against its peers."""
 
 
+def technique(id: str, reason: str) -> Technique:
+    """The candidate technique ``id`` of the table above, and why. KeyError for one that is not in it."""
+    return Technique(id, NAMES[id], reason)
+
+
 def candidates(
     findings: Sequence[Finding], shares: Sequence[tuple[str, float]], commands: frozenset[str]
 ) -> tuple[Technique, ...]:
@@ -66,8 +74,8 @@ def candidates(
     """
     reasons: dict[str, str] = {}
     for finding in findings:
-        for technique, text in BY_CODE.get(finding.code, ()):
-            reasons.setdefault(technique, text.format(tag=finding.tag))
+        for id_, text in BY_CODE.get(finding.code, ()):
+            reasons.setdefault(id_, text.format(tag=finding.tag))
     if shares:
         top, share = shares[0]
         if top in commands:
@@ -77,4 +85,4 @@ def candidates(
         else:
             named = ", ".join(tag for tag, _ in shares[:3])
             reasons.setdefault("T0831", f"{named} left their usual relation together")
-    return tuple(Technique(technique, NAMES[technique], reason) for technique, reason in reasons.items())
+    return tuple(technique(id_, reason) for id_, reason in reasons.items())

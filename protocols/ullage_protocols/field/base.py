@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from ullage_protocols.field.errors import FieldError, HostileError, SendRefused, SpecError
+from ullage_protocols.field.errors import FieldError, HostileError, RefusedError, SendRefused, SilentError, SpecError
 from ullage_protocols.field.scan import Columns, Scan
 from ullage_protocols.sample import Quality, Sample
 
 __all__ = [
-    "Clock", "Endpoint", "FieldClient", "FieldError", "HostileError", "Identity", "SendRefused", "SpecError",
-    "Subscribed", "bad_sample",
+    "Clock", "Endpoint", "FieldClient", "FieldError", "HostileError", "Identity", "RefusedError", "SendRefused",
+    "SilentError", "SpecError", "Subscribed", "bad_sample",
 ]  # fmt: skip
 
 Clock = Callable[[], datetime]
@@ -51,6 +51,9 @@ class Identity:
 
 class FieldClient(Protocol):
     """One device, used by one task at a time. Tags that share a scan interval form a group, numbered from 0."""
+
+    on_lost: Callable[[], None] | None
+    """Called when the peer closes a connection that nobody is reading from, so that a cut is known at once."""
 
     @property
     def name(self) -> str:

@@ -6,11 +6,30 @@ from ullage_protocols.errors import ProtocolError
 
 
 class FieldError(ProtocolError):
-    """The connection to a device is gone (or never came up). ``connect()`` may be called again."""
+    """The connection to a device is gone (or never came up). ``connect()`` may be called again.
+
+    ``cause`` is why in one word, for who must tell a cut cable from a hung controller.
+    """
+
+    cause = "closed"
+
+
+class RefusedError(FieldError):
+    """Nobody listens there, or the way there is closed."""
+
+    cause = "refused"
+
+
+class SilentError(FieldError):
+    """The peer does not answer within the timeout."""
+
+    cause = "silent"
 
 
 class HostileError(FieldError):
     """The peer sent what no honest device sends (forged, malformed, endless): an integrity event, not mere loss."""
+
+    cause = "hostile"
 
 
 class SendRefused(FieldError):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from ullage_protocols import wire
 from ullage_protocols.checked import Fields, time_text
 
+HELLO_REASONS = ("start", "baseline", "repair", "reload")
 DEVICE_STATES = ("good", "degraded", "lost")
 
 
@@ -17,7 +18,8 @@ DEVICE_STATES = ("good", "degraded", "lost")
 class Hello:
     """First record after every start: who speaks, what it watches, against which baseline.
 
-    ``reason`` is "start", "baseline" (a new baseline came into force) or "repair" (the outbox was mended).
+    ``reason`` is "start", "baseline" (a new baseline came into force), "repair" (the outbox was
+    mended) or "reload" (the configuration was read anew while it ran).
     """
 
     NAME: ClassVar[str] = "hello"
@@ -42,7 +44,7 @@ class Hello:
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         f = Fields(body, cls.NAME)
         return cls(
-            f.text("version", limit=80), f.one_of("reason", ("start", "baseline", "repair")), f.texts("devices"),
+            f.text("version", limit=80), f.one_of("reason", HELLO_REASONS), f.texts("devices"),
             f.texts("tags"), f.hash_or_empty("baseline"), f.optional_time("baseline_from"),
             f.optional_time("baseline_to"), f.integer("baseline_rows", low=0), f.texts("notes"),
         )  # fmt: skip

@@ -6,10 +6,10 @@ Build one ``BusPool`` in a process and give it to every ``ModbusClient``: it kno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ullage_protocols.field.errors import FieldError
+from ullage_protocols.field.errors import FieldError, SilentError
 from ullage_protocols.field.modbus.exchange import Exchange, Link
 from ullage_protocols.field.modbus.frames import Question, mark_question
 from ullage_protocols.field.modbus.spec import ModbusDevice
@@ -21,6 +21,9 @@ _PAUSE = 1.0
 
 class Way(Protocol):
     """How one device is reached."""
+
+    on_lost: Callable[[], None] | None
+    """Called when the peer closes a connection that is this device's own."""
 
     @property
     def link(self) -> Link | None:
@@ -58,12 +61,14 @@ class Own:
 
     def __init__(self, device: ModbusDevice) -> None:
         self.link: Link | None = None
+        self.on_lost: Callable[[], None] | None = None
         self._device = device
 
     async def open(self) -> None:
         """A fresh connection."""
         self.close()
         self.link = await open_link(self._device)
+        self.link.on_lost = self.on_lost
 
     async def ask(self, questions: Sequence[Question], raw: bytearray) -> Exchange:
         """Several questions at once where the device takes them."""
@@ -164,6 +169,7 @@ class Seat:
     """One unit's place on a ``Bus``."""
 
     def __init__(self, bus: Bus, device: ModbusDevice) -> None:
+        self.on_lost: Callable[[], None] | None = None
         self._bus, self._device = bus, device
 
     @property
@@ -210,7 +216,7 @@ def _unconnected(device: ModbusDevice) -> FieldError:
 def _told(device: ModbusDevice, error: BaseException) -> BaseException:
     """``error`` with the device's name, as the caller shall see it."""
     if isinstance(error, TimeoutError):
-        return FieldError(f"device {device.name}: no reply from unit {device.unit} within {device.timeout:g} s")
+        return SilentError(f"device {device.name}: no reply from unit {device.unit} within {device.timeout:g} s")
     if isinstance(error, FieldError):
         return type(error)(f"device {device.name}: {error}; the connection is dropped")
     return error

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import ssl
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -79,6 +79,15 @@ class ModbusClient:
     def name(self) -> str:
         """The device's configured name."""
         return self._device.name
+
+    @property
+    def on_lost(self) -> Callable[[], None] | None:
+        """Called when the device closes a connection of its own that nobody is reading from."""
+        return self._way.on_lost
+
+    @on_lost.setter
+    def on_lost(self, call: Callable[[], None] | None) -> None:
+        self._way.on_lost = call
 
     @property
     def groups(self) -> tuple[Columns, ...]:

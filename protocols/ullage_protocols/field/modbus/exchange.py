@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ullage_protocols.field.errors import FieldError
@@ -39,10 +39,13 @@ class Exchange:
 
 
 class Link(Protocol):
-    """One open connection. ``broken`` says why it can carry no more; ``heard`` when it last gave a whole reply."""
+    """One open connection. ``broken`` says why it can carry no more; ``heard`` when it last gave a whole reply.
+
+    ``on_lost`` is called when the peer ends it."""
 
     broken: FieldError | None
     heard: float
+    on_lost: Callable[[], None] | None
 
     @property
     def guard(self) -> ReadOnlyTransport | None:

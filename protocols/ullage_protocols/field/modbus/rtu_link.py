@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from ullage_protocols.field.errors import FieldError
@@ -24,6 +24,7 @@ class RtuLink(asyncio.Protocol):
         self.broken: FieldError | None = None
         self.made = asyncio.Event()
         self.heard = 0.0
+        self.on_lost: Callable[[], None] | None = None
         self._loop, self._silence = loop, silence
         self._exchange: Exchange | None = None
         self._asked = False

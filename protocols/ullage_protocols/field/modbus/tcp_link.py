@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from ullage_protocols.field.errors import FieldError
@@ -27,6 +27,7 @@ class TcpLink(asyncio.BufferedProtocol):
         self.guard: ReadOnlyTransport | None = None
         self.broken: FieldError | None = None
         self.heard = 0.0
+        self.on_lost: Callable[[], None] | None = None
         self._loop = loop
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
@@ -44,7 +45,11 @@ class TcpLink(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio: whoever waits for a reply learns it at once, not at the timeout."""
+        call, self.on_lost = self.on_lost, None
+        told = self.broken is None
         self.drop(FieldError(f"connection closed by the device{f' ({exc})' if exc else ''}"))
+        if call is not None and told:
+            call()
 
     def start(self, questions: Sequence[Question], raw: bytearray, timeout: float, window: int) -> Exchange:
         """Sends ``questions``, at most ``window`` at once; each reply within ``timeout`` seconds of the one before."""

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from typing import cast
 
-from ullage_protocols.field.errors import FieldError
+from ullage_protocols.field.errors import FieldError, RefusedError, SilentError
 from ullage_protocols.field.modbus.exchange import Link
 from ullage_protocols.field.modbus.rtu import silence
 from ullage_protocols.field.modbus.rtu_link import RtuLink
@@ -28,7 +28,8 @@ async def open_link(device: ModbusDevice) -> Link:
             else "check address, port and network"
         )  # fmt: skip
         verb = "open" if serial else "connect to"
-        raise FieldError(f"device {device.name}: cannot {verb} {device.where}: {cause}; {advice}") from error
+        family = SilentError if isinstance(error, TimeoutError) else RefusedError
+        raise family(f"device {device.name}: cannot {verb} {device.where}: {cause}; {advice}") from error
 
 
 async def _network(device: ModbusDevice) -> Link:

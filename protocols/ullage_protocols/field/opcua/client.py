@@ -1,82 +1,56 @@
-"""The OPC UA client, and the only importer of asyncua. Cyclic reads; no request but Read and session upkeep
-leaves: the observer below refuses the others.
-
-asyncua logs freely under the logger name ``asyncua``; the process on top sets its level.
-"""
+"""The OPC UA client as the agent sees it. The server is spoken to by a process of its own (``child.py``): what a rogue
+server does to its reader, it does not do to the agent, which takes columns of numbers in frames of bounded size."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import hashlib
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from asyncua import ua
-from asyncua.client.client import Client
-from asyncua.crypto import security_policies
-from asyncua.observer import Observer
-from asyncua.ua.attribute_ids import AttributeIds
-from asyncua.ua.object_ids import ObjectIds
-from asyncua.ua.status_codes import StatusCodes
-from asyncua.ua.uaerrors import UaStatusCodeError
-from cryptography import x509
+from ullage_protocols.field.base import Clock, Endpoint, Identity
+from ullage_protocols.field.errors import FieldError, HostileError, RefusedError, SendRefused, SilentError
+from ullage_protocols.field.scan import Columns, Scan, columns_of
 
-from ullage_protocols.field.base import Clock, FieldError, Identity, SendRefused, bad_sample
-from ullage_protocols.field.opcua.spec import OpcuaDevice, OpcuaSecurity
-from ullage_protocols.field.opcua.values import to_sample, undecodable
-from ullage_protocols.field.scan import Columns, Scan, scan_of
-from ullage_protocols.sample import Sample
+from . import frames
+from .frames import FrameError, Part
+from .keeper import Child
+from .scans import Gatherer, scan_of_changes
+from .spec import OpcuaDevice
+from .task import task_of
 
+_START = 5.0
+"""Seconds that the process may take to come up, beyond the timeout of its connection."""
+_GRACE = 1.0
+"""Seconds that the process may be late itself, before it is taken to be stuck."""
+_FAREWELL = 0.5
+"""Seconds that the process is given to close its session in good manners."""
+_QUEUED = 1000
+_FAULTS = {
+    frames.HOSTILE: HostileError, frames.REFUSED: SendRefused, frames.SILENT: SilentError, frames.CLOSED: RefusedError,
+}  # fmt: skip
+_Told = dict[str, Any]
+_G = TypeVar("_G")
 _T = TypeVar("_T")
-_NO_WATCHDOG = 86_400.0
-"""Seconds between asyncua's own probes of the server: the cyclic reads are probe enough."""
-_TOO_MUCH = frozenset(
-    {
-        StatusCodes.BadTooManyOperations,
-        StatusCodes.BadEncodingLimitsExceeded,
-        StatusCodes.BadResponseTooLarge,
-        StatusCodes.BadRequestTooLarge,
-    }
-)
-"""Service faults that a smaller request can cure."""
-_POLICIES: dict[str, type] = {
-    "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,
-    "Aes128Sha256RsaOaep": security_policies.SecurityPolicyAes128Sha256RsaOaep,
-    "Aes256Sha256RsaPss": security_policies.SecurityPolicyAes256Sha256RsaPss,
-}
-
-
-_READING = (
-    ua.CreateSessionRequest,
-    ua.ActivateSessionRequest,
-    ua.CloseSessionRequest,
-    ua.ReadRequest,
-)
-
-
-class ReadOnlyObserver(Observer):
-    """asyncua asks it before every service request; what neither reads nor keeps a session does not leave."""
-
-    def observe_request(self, request: object) -> AbstractContextManager[None]:
-        """Lets a reading request pass; raises SendRefused, with nothing sent, for any other."""
-        if type(request) not in _READING:
-            raise SendRefused(f"{type(request).__name__} is no read; this connection only reads, nothing was sent")
-        return nullcontext()
 
 
 class OpcuaClient:
     """A FieldClient for one ``OpcuaDevice``; ``clock`` gives the moment of each reply, timezone-aware."""
 
     def __init__(self, device: OpcuaDevice, clock: Clock) -> None:
-        self._device = device
-        self._clock = clock
-        self._nodes = [ua.NodeId.from_string(tag.node) for tag in device.tags]
-        self._columns = Columns(tuple(range(len(device.tags))), tuple(tag.name for tag in device.tags))
-        self._apart: set[int] = set()
-        self._limit = 0
-        self._client: Client | None = None
+        self._device, self._clock = device, clock
+        self.on_lost: Callable[[], None] | None = None
+        if device.subscription:
+            self._groups = columns_of((tag.name, 0) for tag in device.tags)
+        else:
+            self._groups = columns_of((tag.name, tag.group) for tag in device.tags)
+        self._child: Child | None = None
+        self._serial = 0
+        self._changes: deque[Part] = deque()
+        self._silence = 0.0
+        self._columns: dict[bytes, Columns] = {}
 
     @property
     def name(self) -> str:
@@ -84,179 +58,177 @@ class OpcuaClient:
         return self._device.name
 
     @property
-    def apart(self) -> frozenset[str]:
-        """Names of the tags read one by one, because their values could not be decoded within a batch."""
-        return frozenset(self._device.tags[position].name for position in self._apart)
-
-    async def connect(self) -> None:
-        """Opens channel and session within the device's timeout. Raises FieldError with the cause."""
-        await self.close()
-        device = self._device
-        client = Client(device.url, timeout=device.timeout, watchdog_intervall=_NO_WATCHDOG)
-        client.uaclient.observer = ReadOnlyObserver()
-        client.name = client.description = "Ullage agent"
-        client.application_uri = "urn:ullage:agent"
-        if device.user is not None and device.password is not None:
-            client.set_user(device.user)
-            client.set_password(device.password)
-        try:
-            async with asyncio.timeout(device.timeout):
-                if device.security is not None:
-                    await _secure(client, device.security)
-                await client.connect()
-            self._limit = await self._max_nodes_per_read(client)
-        except BaseException as error:
-            await _drop(client)
-            if not isinstance(error, Exception):
-                raise
-            raise FieldError(
-                f"device {device.name}: cannot connect to {device.url}: {_cause(error)};"
-                " check url, network, certificates and login"
-            ) from error
-        self._client = client
+    def groups(self) -> tuple[Columns, ...]:
+        """The tags of each group; of a subscribed device one group of all tags."""
+        return self._groups
 
     @property
-    def groups(self) -> tuple[Columns, ...]:
-        """One group: all tags."""
-        return (self._columns,)
+    def subscribed(self) -> bool:
+        """Whether the server reports changes (``changes``)."""
+        return self._device.subscription is not None
 
-    async def identify(self) -> Identity:
-        """Nothing yet."""
-        return Identity()
+    @property
+    def process(self) -> int | None:
+        """The number of the process that speaks to the server; None while not connected."""
+        return self._child.pid if self._child else None
+
+    async def connect(self) -> None:
+        """Starts a fresh process and connection, dropping earlier ones. Raises FieldError when that fails."""
+        await self._drop()
+        self._changes.clear()
+        self._serial = 0
+        self._child = Child()
+        try:
+            await self._child.send(frames.pack_json(frames.CONNECT, task_of(self._device)._asdict()))
+            told = await self._until(frames.READY, _START + 3 * self._device.timeout)
+            self._silence = _number(told, "silence")
+        except FieldError as exc:
+            raise type(exc)(
+                f"device {self.name}: cannot connect to {self._device.url}: {_bare(exc, self.name)};"
+                " check url, network, certificates and login"
+            ) from exc
 
     async def read(self, group: int = 0) -> Scan:
-        """One sample per tag, in configured order. Raises FieldError when the connection is gone."""
-        samples: dict[int, Sample] = {}
-        together = [position for position in range(len(self._nodes)) if position not in self._apart]
-        size = self._limit or len(self._nodes)
-        batches = [together[start : start + size] for start in range(0, len(together), size)]
-        batches += [[position] for position in sorted(self._apart)]
+        """One row per tag of ``group``, in configured order. Raises FieldError when the connection is gone."""
+        columns = self._groups[group]
+        serial = await self._question(frames.READ, group=group)
+        gatherer = Gatherer(columns)
+        while True:
+            part = await self._part(frames.PART, self._device.timeout + _GRACE)
+            if part.serial != serial:
+                continue
+            await self._taken(gatherer.add, part)
+            if part.last:
+                return gatherer.scan(self._clock())
+
+    async def changes(self) -> Scan:
+        """Rows of tags that changed, oldest first; none where the server only says that it lives.
+
+        Raises FieldError when the reports have stopped, or the connection is gone.
+        """
+        parts: list[Part] = []
+        while not parts or not parts[-1].last:
+            if self._changes:
+                parts.append(self._changes.popleft())
+                continue
+            parts.append(await self._part(frames.CHANGE, self._silence + self._device.timeout + _GRACE))
+        return await self._taken(self._scan, parts)
+
+    async def identify(self) -> Identity:
+        """What the server says it is. Raises FieldError only when the connection is gone."""
+        await self._question(frames.IDENTIFY)
+        told = await self._until(frames.IDENTITY, 3 * self._device.timeout + _GRACE)
         try:
-            for batch in batches:
-                samples.update(await self._read_batch(batch))
-        except BaseException:
-            client, self._client = self._client, None
-            if client is not None:
-                await _drop(client)
-            raise
-        return scan_of(self._columns, [samples[position] for position in range(len(self._nodes))])
+            return _identity(told)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise await self._fault(HostileError(f"an identity that is none ({type(exc).__name__})")) from exc
 
     async def close(self) -> None:
-        """Closes session and connection, waiting at most the timeout; safe at any time, any number of times."""
-        client, self._client = self._client, None
-        if client is not None:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(self._device.timeout):
-                    await client.disconnect()
-            await _drop(client)
+        """Closes session and connection, waiting but a moment; safe at any time, any number of times."""
+        await self._drop(_FAREWELL)
 
-    async def _read_batch(self, batch: Sequence[int]) -> dict[int, Sample]:
-        """Samples by position. A batch that cannot be decoded is read in halves until its culprit is alone."""
-        tags = self._device.tags
-        try:
-            values = await self._ask([self._nodes[position] for position in batch])
-        except FieldError:
-            raise
-        except UaStatusCodeError as fault:
-            if fault.code not in _TOO_MUCH or len(batch) == 1:
-                raise FieldError(f"device {self.name}: server refused to read: {_cause(fault)}") from fault
-            self._limit = len(batch) // 2
-        except Exception as error:
-            if len(batch) == 1:
-                self._apart.add(batch[0])
-                return {batch[0]: undecodable(tags[batch[0]].name, error, self._clock())}
-        else:
-            seen = self._clock()
-            if len(values) != len(batch):
-                reason = f"server gave {len(values)} values, asked for {len(batch)}"
-                return {position: bad_sample(tags[position].name, reason, seen) for position in batch}
-            return {
-                position: _sample(tags[position].name, value, seen)
-                for position, value in zip(batch, values, strict=True)
-            }
-        middle = len(batch) // 2
-        return await self._read_batch(batch[:middle]) | await self._read_batch(batch[middle:])
+    def _scan(self, parts: Sequence[Part]) -> Scan:
+        return scan_of_changes(self._groups[0], parts, self._clock(), self._columns)
 
-    async def _ask(self, nodes: Sequence[ua.NodeId]) -> list[ua.DataValue]:
-        if self._client is None:
+    async def _question(self, kind: int, **more: int) -> int:
+        if self._child is None:
             raise FieldError(f"device {self.name}: not connected; call connect() first")
-        return await self._bounded(_read(self._client, nodes))
-
-    async def _bounded(self, awaitable: Awaitable[_T]) -> _T:
-        """``awaitable`` within the timeout; what says that the connection is gone becomes a FieldError."""
+        self._serial += 1
         try:
-            async with asyncio.timeout(self._device.timeout):
-                return await awaitable
-        except TimeoutError as error:
-            raise FieldError(f"device {self.name}: no reply within {self._device.timeout:g} s") from error
-        except OSError as error:
-            raise FieldError(f"device {self.name}: connection lost: {_cause(error)}") from error
+            async with asyncio.timeout(_GRACE):
+                await self._child.send(frames.pack_json(kind, {"serial": self._serial, **more}))
+        except (OSError, TimeoutError):
+            # What became of it is told by what it last said, or by its end.
+            await self._until(frames.READY, _GRACE)
+        return self._serial
 
-    async def _max_nodes_per_read(self, client: Client) -> int:
-        """The server's own limit, 0 where it has or tells none."""
-        limit = ua.NodeId(ua.Int32(ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead))
+    async def _part(self, kind: int, patience: float) -> Part:
+        while True:
+            found, body = await self._frame(patience)
+            if found == kind or found == frames.CHANGE:
+                part = await self._taken(frames.unpack_part, body)
+                if found == kind:
+                    return part
+                if len(self._changes) >= _QUEUED:
+                    raise await self._fault(HostileError(f"more than {_QUEUED} reports at once"))
+                self._changes.append(part)
+
+    async def _until(self, kind: int, patience: float) -> _Told:
+        """The next frame of ``kind``; reports before it are kept, answers to old questions dropped."""
+        while True:
+            found, body = await self._frame(patience)
+            if found == kind:
+                return await self._taken(frames.unpack_json, body)
+            if found == frames.CHANGE:
+                self._changes.append(await self._taken(frames.unpack_part, body))
+
+    async def _frame(self, patience: float) -> tuple[int, bytes]:
+        """The process's next word. It is ended where it has none within ``patience`` seconds."""
+        child = self._child
+        if child is None:
+            raise FieldError(f"device {self.name}: not connected; call connect() first")
         try:
-            (found,) = await self._bounded(_read(client, [limit]))
-        except (UaStatusCodeError, ValueError):
-            return 0
-        value = found.Value.Value if found.Value is not None else None
-        told = found.StatusCode is None or found.StatusCode.is_good()
-        return value if told and isinstance(value, int) and value > 0 else 0
+            async with asyncio.timeout(patience):
+                kind, body = await child.frame()
+        except TimeoutError as exc:
+            raise await self._fault(
+                SilentError(f"its reader gave no answer within {patience:g} s and was ended")
+            ) from exc
+        except FrameError as exc:
+            raise await self._fault(HostileError(f"its reader sent {exc}")) from exc
+        except OSError as exc:
+            raise await self._fault(await child.end()) from exc
+        if kind == frames.FAULT:
+            told = await self._taken(frames.unpack_json, body)
+            family = _FAULTS.get(str(told.get("kind")), FieldError)
+            raise await self._fault(family(str(told.get("why"))[:500]))
+        return kind, body
+
+    async def _taken(self, take: Callable[[_G], _T], given: _G) -> _T:
+        """What ``take`` makes of what the process sent; it is ended where that is nothing it should have sent."""
+        try:
+            return take(given)
+        except (ValueError, TypeError, IndexError, OverflowError) as exc:
+            raise await self._fault(HostileError(f"its reader sent what is no answer ({exc})"[:300])) from exc
+
+    async def _fault(self, fault: FieldError) -> FieldError:
+        """``fault`` as this device's, after its process is gone."""
+        await self._drop()
+        return type(fault)(f"device {self.name}: {fault}")
+
+    async def _drop(self, farewell: float = 0.0) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            await child.stop(farewell)
 
 
-async def _read(client: Client, nodes: Sequence[ua.NodeId]) -> list[ua.DataValue]:
-    wanted = ua.ReadParameters()
-    wanted.MaxAge = 0
-    wanted.TimestampsToReturn = ua.TimestampsToReturn.Both
-    wanted.NodesToRead = [ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value) for node in nodes]
-    return await client.uaclient.read(wanted)
+def _number(told: _Told, key: str) -> float:
+    found = told.get(key)
+    return float(found) if isinstance(found, int | float) else 0.0
 
 
-def _sample(tag: str, found: ua.DataValue, seen: datetime) -> Sample:
-    status = found.StatusCode if found.StatusCode is not None else ua.StatusCode()
-    return to_sample(
-        tag,
-        found.Value.Value if found.Value is not None else None,
-        status.value,
-        status.name,
-        source=found.SourceTimestamp,
-        server=found.ServerTimestamp,
-        seen=seen,
+def _bare(exc: FieldError, name: str) -> str:
+    return str(exc).removeprefix(f"device {name}: ")
+
+
+def _identity(told: _Told) -> Identity:
+    shown = bytes.fromhex(told["certificate"])
+    return Identity(
+        vendor=str(told["vendor"]),
+        product=str(told["product"]),
+        model=str(told["model"]),
+        firmware=str(told["firmware"]),
+        state=str(told["state"]),
+        endpoints=tuple(Endpoint(url, policy, mode, tuple(logins)) for url, policy, mode, logins in told["endpoints"]),
+        certificate=hashlib.sha256(shown).hexdigest() if shown else "",
+        certificate_expires=_expiry(shown),
     )
 
 
-async def _secure(client: Client, security: OpcuaSecurity) -> None:
-    certificate = await asyncio.to_thread(security.certificate.read_bytes)
-    client.application_uri = _application_uri(certificate) or client.application_uri
-    await client.set_security(
-        _POLICIES[security.policy],
-        security.certificate,
-        security.key,
-        server_certificate=str(security.server_certificate),
-        mode=ua.MessageSecurityMode[security.mode],
-    )
+def _expiry(certificate: bytes) -> datetime | None:
+    from cryptography import x509
 
-
-def _application_uri(certificate: bytes) -> str:
-    """The URI a client certificate names; servers want to hear the same one in the session."""
-    load = x509.load_pem_x509_certificate if b"-----BEGIN" in certificate else x509.load_der_x509_certificate
     try:
-        names = load(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ""
-    return next(iter(names.get_values_for_type(x509.UniformResourceIdentifier)), "")
-
-
-async def _drop(client: Client) -> None:
-    """Ends the connection and asyncua's tasks without asking the server for anything."""
-    protocol = client.uaclient.protocol
-    if protocol is not None and protocol.transport is not None:
-        protocol.transport.abort()
-    client.disconnect_socket()
-    await client.disconnect()
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "no reply within the timeout"
-    return str(error).strip() or type(error).__name__
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc
+    except ValueError:
+        return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,33 +11,49 @@ from urllib.parse import urlsplit
 
 from ullage_protocols.field.errors import SpecError
 
+from .nodeids import parse_nodeid, parse_path
+
 Policy = Literal["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"]
 Mode = Literal["Sign", "SignAndEncrypt"]
-_BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
-_GUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_NODE = re.compile(
-    r"(?:ns=(?P<ns>[0-9]{1,5});)?"
-    rf"(?:i=(?P<number>[0-9]{{1,10}})|s=[^\x00-\x1f\x7f]{{1,4096}}|g={_GUID}|b={_BASE64})"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class OpcuaTag:
-    """One named point; ``node`` is a node id such as ``ns=2;s=tank.level`` or ``i=2258``."""
+    """One named point, at ``node`` (such as ``ns=2;s=tank.level``, ``nsu=urn:plant;i=7``, ``i=2258``) or at ``path``
+    (such as ``/Objects/2:Machine/2:Level``).
+
+    In a subscription: ``sampling`` seconds between looks (None: as often as reports are sent), ``queue`` of looks kept
+    between reports; ``deadband`` in the tag's own units, or with ``percent`` in percent of its range, below which a
+    change is none.
+    """
 
     name: str
-    node: str
+    node: str = ""
     group: int = 0
+    path: str = ""
+    sampling: float | None = None
+    queue: int = 10
+    deadband: float = 0.0
+    percent: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
             raise SpecError("an OPC UA tag has no name; give it one")
-        found = _NODE.fullmatch(self.node)
-        if not found or int(found["ns"] or 0) > 0xFFFF or int(found["number"] or 0) > 0xFFFFFFFF:
-            raise SpecError(
-                f"tag {self.name!r}: {self.node!r} is no node id; write ns=2;s=text, ns=2;i=number,"
-                " ns=2;g=guid or ns=2;b=base64 (ns=0 may be left out)"
-            )
+        if bool(self.node) and bool(self.path):
+            raise SpecError(f"tag {self.name!r}: 'node' and 'path' both say where it is; give one")
+        try:
+            if self.path:
+                parse_path(self.path)
+            else:
+                parse_nodeid(self.node)
+        except SpecError as exc:
+            raise SpecError(f"tag {self.name!r}: {exc}") from exc
+        if self.sampling is not None and not 0 <= self.sampling <= 86_400:
+            raise SpecError(f"tag {self.name!r}: sampling must be 0 to 86400 seconds, not {self.sampling!r}")
+        if not 1 <= self.queue <= 10_000:
+            raise SpecError(f"tag {self.name!r}: queue must be 1 to 10000, not {self.queue!r}")
+        if not 0 <= self.deadband <= (100 if self.percent else 1e300):
+            raise SpecError(f"tag {self.name!r}: deadband {self.deadband!r} is no width (in percent: 0 to 100)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +79,27 @@ class OpcuaSecurity:
 
 
 @dataclass(frozen=True, slots=True)
+class OpcuaSubscription:
+    """The server reports changes every ``publishing`` seconds, and that it lives every ``keepalive`` without any."""
+
+    publishing: float = 0.5
+    keepalive: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0.01 <= self.publishing <= 3600:
+            raise SpecError(f"OPC UA subscription: publishing must be 0.01 to 3600 seconds, not {self.publishing!r}")
+        if not 0.1 <= self.keepalive <= 3600:
+            raise SpecError(f"OPC UA subscription: keepalive must be 0.1 to 3600 seconds, not {self.keepalive!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class OpcuaDevice:
-    """One server endpoint. ``timeout`` (seconds) bounds the whole connect and each request."""
+    """One server endpoint. ``timeout`` (seconds) bounds the connect and each request.
+
+    Login: ``user`` with ``password``, or ``user_certificate`` with ``user_key``, or neither: anonymous. A password is
+    sent only where the trusted certificate protects it, that of ``security`` or ``server_certificate``, unless
+    ``allow_clear_password``. With ``subscription`` the tags are reported by the server instead of read.
+    """
 
     name: str
     url: str
@@ -74,27 +108,44 @@ class OpcuaDevice:
     user: str | None = None
     password: str | None = None
     tags: tuple[OpcuaTag, ...] = ()
+    user_certificate: Path | None = None
+    user_key: Path | None = None
+    server_certificate: Path | None = None
+    allow_clear_password: bool = False
+    subscription: OpcuaSubscription | None = None
 
     def __post_init__(self) -> None:
         where = f"device {self.name!r}"
         if not self.name:
             raise SpecError("an OPC UA device has no name; give it one")
-        try:
-            parts = urlsplit(self.url)
-            usable = parts.scheme == "opc.tcp" and bool(parts.hostname) and bool(parts.port)
-            private = parts.username is not None
-        except ValueError:
-            usable = private = False
-        if not usable:
+        if not usable_url(self.url):
             raise SpecError(f"{where}: url {self.url!r} is not of the form opc.tcp://host:port")
-        if private:
+        if urlsplit(self.url).username is not None:
             raise SpecError(f"{where}: the url carries a user name; give it as 'user' and 'password' instead")
         if not math.isfinite(self.timeout) or self.timeout <= 0:
             raise SpecError(f"{where}: timeout must be a positive number of seconds, not {self.timeout!r}")
         if (self.user is None) != (self.password is None):
             raise SpecError(f"{where}: 'user' and 'password' go together; give both or neither")
+        if (self.user_certificate is None) != (self.user_key is None):
+            raise SpecError(f"{where}: 'user_certificate' and 'user_key' go together; give both or neither")
+        if self.user is not None and self.user_certificate is not None:
+            raise SpecError(f"{where}: 'user' and 'user_certificate' are two logins; give one")
         if not self.tags:
             raise SpecError(f"{where}: no tag is configured; give it at least one")
         names = Counter(tag.name for tag in self.tags)
         if twice := [name for name, count in names.items() if count > 1]:
             raise SpecError(f"{where}: tag name {twice[0]!r} is used twice; names are unique within a device")
+
+    @property
+    def trusted(self) -> Path | None:
+        """The file of the server certificate that is trusted; None where none is asked for."""
+        return self.security.server_certificate if self.security else self.server_certificate
+
+
+def usable_url(url: str) -> bool:
+    """Whether ``url`` names the host and port of an OPC UA server."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "opc.tcp" and bool(parts.hostname) and bool(parts.port) and len(url) <= 4096
+    except ValueError:
+        return False

@@ -1,0 +1,37 @@
+"""``ullage-agent run``: an agent with all that belongs to its process: log, local door, service manager."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+from .config import Config
+from .local import LocalDoor
+from .notify import Notifier
+from .run import Agent
+from .say import speak
+from .status import unwell
+
+
+def serve(config: Config) -> int:
+    """Runs an agent to its end; 0 when it was asked to stop."""
+    speak(config.log)
+    agent, notifier = Agent(config), Notifier()
+    door = LocalDoor(agent)
+
+    def ready() -> None:
+        line = {"ready": True, "agent": config.agent, "key": agent.key.public.to_text()}
+        with contextlib.suppress(OSError):
+            print(json.dumps(line), flush=True)
+        notifier.ready(f"reading {len(config.devices)} devices")
+
+    async def watchdog() -> None:
+        await notifier.run(lambda: not unwell(agent))
+
+    agent.on_reload = notifier.reloading, lambda: notifier.ready(f"reading {len(agent.config.devices)} devices")
+    try:
+        asyncio.run(agent.run(ready, beside=(door.run, watchdog)))
+    finally:
+        notifier.stopping()
+    return 0
