@@ -68,7 +68,7 @@ class Table:
         value = self._get(key, required)
         if value is None:
             return default
-        if not isinstance(value, str) or (form and not re.fullmatch(form, value)):
+        if not isinstance(value, str) or (form and not re.fullmatch(form, value)) or (required and not value):
             self.fault(key, f"{key} {_shown(value)} is not {shape or 'text in quotes'}; change it")
             return default
         return value
