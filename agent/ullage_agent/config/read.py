@@ -21,6 +21,9 @@ from .table import Faults, Table, secret
 
 _PROTOCOLS = ("modbus-tcp", "opcua")
 _MODULI = {"uint16": 2**16, "int16": 2**16, "uint32": 2**32, "int32": 2**32}
+_DEEP = re.compile(r"""(?:^|[\[{,])[ \t]*(?:[\w"'-]+[ \t]*\.[ \t]*){32}""", re.MULTILINE)
+"""A key of so many parts costs the TOML reader quadratic time; none of ours has more than three."""
+_LONG = re.compile(r"[0-9_]{4000}")
 MAX_TEXT = 1_000_000
 MAX_DEVICES = 200
 
@@ -44,11 +47,14 @@ def load(path: Path, *, files: bool = True) -> Config:
 
 def read(text: str, path: Path, *, files: bool = True) -> Config:
     """As ``load``, from text; ``path`` names the file in faults and anchors relative paths."""
+    if deep := _DEEP.search(text):
+        line = text.count("\n", 0, deep.end()) + 1
+        raise ConfigError([f"{path}:{line}: nested too deep; this is not an agent configuration"])
     try:
         body = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        found = re.search(r"line (\d+)", str(exc))
-        line = found[1] if found else max(1, text.count("\n"))
+    except ValueError as exc:  # a TOMLDecodeError, or a decimal integer of thousands of digits
+        found, long = re.search(r"line (\d+)", str(exc)), _LONG.search(text)
+        line = int(found[1]) if found else text.count("\n", 0, long.start()) + 1 if long else max(1, text.count("\n"))
         raise ConfigError([f"{path}:{line}: not TOML: {exc}; mend the line"]) from exc
     except RecursionError as exc:
         raise ConfigError([f"{path}:1: nested too deep; this is not an agent configuration"]) from exc
@@ -63,7 +69,8 @@ def _config(top: Table, path: Path, files: bool) -> Config:
     agent, broker, scorer = top.table("agent"), top.table("broker"), top.table("scorer")
     baseline, watch, production = top.table("baseline"), top.table("watch"), top.table("production")
     outbox = top.table("outbox")
-    devices = [_device(table, files) for table in top.tables("device", required="at least one [[device]]")]
+    device_tables = top.tables("device", required="at least one [[device]]")
+    devices = [_device(table, files) for table in device_tables[:MAX_DEVICES]]
     _unique(top, devices)
     shortest = min((device.scan for device in devices), default=1.0)
     key_file = scorer.file("public_key", required='public_key = "scorer.pub" (printed by the scorer)')
@@ -89,8 +96,8 @@ def _config(top: Table, path: Path, files: bool) -> Config:
     )
     for table in (agent, broker, scorer, baseline, watch, production, outbox, top):
         table.unknown()
-    if len(devices) > MAX_DEVICES:
-        top.fault("device", f"{len(devices)} devices are more than {MAX_DEVICES}; split them over several agents")
+    if len(device_tables) > MAX_DEVICES:
+        top.fault("device", f"{len(device_tables)} devices are more than {MAX_DEVICES}; split them over several agents")
     if config.trigger and config.trigger not in {tag.name for tag in config.tags}:
         watch.fault("trigger", f"trigger {config.trigger!r} is no configured tag; name one of the device tags")
     if devices and not config.watched:
