@@ -100,7 +100,9 @@ def _shown(device: DeviceConfig, identity: Identity, encrypted: bool) -> Invento
     logins = {login.lower() for endpoint in identity.endpoints for login in endpoint.logins}
     return Inventory(
         device=device.name,
-        protocol="opcua" if isinstance(device.spec, OpcuaDevice) else "modbus-tcp",
+        protocol="opcua"
+        if isinstance(device.spec, OpcuaDevice)
+        else str(getattr(device.spec, "protocol", "modbus-tcp")),
         vendor=_clean(identity.vendor, _TEXT),
         product=_clean(identity.product, _TEXT),
         model=_clean(identity.model, _TEXT),
