@@ -55,7 +55,8 @@ def read(text: str, path: Path, *, files: bool = True) -> Config:
     except ValueError as exc:  # a TOMLDecodeError, or a decimal integer of thousands of digits
         found, long = re.search(r"line (\d+)", str(exc)), _LONG.search(text)
         line = int(found[1]) if found else text.count("\n", 0, long.start()) + 1 if long else max(1, text.count("\n"))
-        raise ConfigError([f"{path}:{line}: not TOML: {exc}; mend the line"]) from exc
+        why = exc if isinstance(exc, tomllib.TOMLDecodeError) else "an integer of thousands of digits"
+        raise ConfigError([f"{path}:{line}: not TOML: {why}; mend the line"]) from exc
     except RecursionError as exc:
         raise ConfigError([f"{path}:1: nested too deep; this is not an agent configuration"]) from exc
     faults = Faults(path, Places(text))
