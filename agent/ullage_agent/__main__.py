@@ -48,6 +48,11 @@ def _command(args: argparse.Namespace) -> int:
 
         print(SAMPLE, end="")
         return 0
+    if args.command == "schema":
+        from .config.schema import schema
+
+        print(json.dumps(schema(), indent=2))
+        return 0
     from .config.read import load
 
     if args.command == "key":
@@ -104,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--end", metavar="TIME", help="its planned end (+2h: from its start), or its end")
             command.add_argument("--by", default="", metavar="NAME", help="who declares it; default: your user name")
     commands.add_parser("sample-config", help="print a complete configuration with every default")
+    commands.add_parser("schema", help="print the configuration's JSON Schema, for editors")
     commands.add_parser("learn", help="learn a baseline from a recorded history", add_help=False)
     commands.add_parser("backtest", help="run the detection over a recorded history", add_help=False)
     return parser

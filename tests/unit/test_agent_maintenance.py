@@ -251,23 +251,28 @@ def test_what_was_asked_is_sealed_answered_and_remembered_over_a_restart(tmp_pat
         assert (event.sequence, event.message.phase, event.message.id) == (2, "stop", "m-1")
 
 
-@pytest.mark.parametrize("phase", ["start", "stop"])
-def test_a_request_that_outlived_a_crash_after_its_sealing_is_not_sealed_twice(phase: str, tmp_path: Path) -> None:
-    drop(tmp_path)
+@pytest.mark.parametrize("what", ["start", "stop", "whole"])
+def test_a_request_that_outlived_a_crash_after_its_sealing_is_not_sealed_twice(what: str, tmp_path: Path) -> None:
+    name = drop(tmp_path)
     with outbox_in(tmp_path) as outbox:
+        if what != "start":
+            Declarations(tmp_path, outbox, Clock()).take()
+            past = datetime.now(UTC) - 2 * HOUR
+            name = drop(
+                tmp_path, **({"phase": "stop"} if what == "stop" else {"start": past - HOUR, "end": past}), id="m-2"
+            )
+        (file,) = (tmp_path / "requests").glob("*.json")
+        raw = file.read_bytes()
         assert len(Declarations(tmp_path, outbox, Clock()).take()) == 1
-    if phase == "stop":
-        drop(tmp_path, phase="stop", id="m-2")
-    else:
-        drop(tmp_path)
-    with outbox_in(tmp_path) as outbox:
-        before = {path: path.read_bytes() for path in (tmp_path / "requests").glob("*.json")}
-        Declarations(tmp_path, outbox, Clock()).take()
-        for path, raw in before.items():
-            path.write_bytes(raw)
+        sealed = outbox.sequence
+        file.write_bytes(raw)
+        assert requests.answer(tmp_path, name) is not None
         assert Declarations(tmp_path, outbox, Clock()).take() == []
-        assert outbox.sequence == (1 if phase == "start" else 2)
-        assert list((tmp_path / "requests").glob("*.json")) == []
+        assert outbox.sequence == sealed
+        told = requests.answer(tmp_path, name)
+        assert told is not None
+        assert told["state"] == "sealed"
+        assert not file.exists()
 
 
 def test_what_cannot_be_declared_is_answered_with_the_reason(tmp_path: Path) -> None:

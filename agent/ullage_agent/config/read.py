@@ -26,6 +26,9 @@ _MODULI = {
     "bcd16": 10**4, "bcd32": 10**8,
 }  # fmt: skip
 _LOOPBACK = r"(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\]|localhost):\d{1,5}"
+_DEEP = re.compile(r"""(?:^|[\[{,])[ \t]*(?:[\w"'-]+[ \t]*\.[ \t]*){32}""", re.MULTILINE)
+"""A key of so many parts costs the TOML reader quadratic time; none of ours has more than three."""
+_LONG = re.compile(r"[0-9_]{4000}")
 MAX_TEXT = 1_000_000
 MAX_DEVICES = 200
 
@@ -49,12 +52,16 @@ def load(path: Path, *, files: bool = True) -> Config:
 
 def read(text: str, path: Path, *, files: bool = True) -> Config:
     """As ``load``, from text; ``path`` names the file in faults and anchors relative paths."""
+    if deep := _DEEP.search(text):
+        line = text.count("\n", 0, deep.end()) + 1
+        raise ConfigError([f"{path}:{line}: nested too deep; this is not an agent configuration"])
     try:
         body = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        found = re.search(r"line (\d+)", str(exc))
-        line = found[1] if found else max(1, text.count("\n"))
-        raise ConfigError([f"{path}:{line}: not TOML: {exc}; mend the line"]) from exc
+    except ValueError as exc:  # a TOMLDecodeError, or a decimal integer of thousands of digits
+        found, long = re.search(r"line (\d+)", str(exc)), _LONG.search(text)
+        line = int(found[1]) if found else text.count("\n", 0, long.start()) + 1 if long else max(1, text.count("\n"))
+        why = exc if isinstance(exc, tomllib.TOMLDecodeError) else "an integer of thousands of digits"
+        raise ConfigError([f"{path}:{line}: not TOML: {why}; mend the line"]) from exc
     except RecursionError as exc:
         raise ConfigError([f"{path}:1: nested too deep; this is not an agent configuration"]) from exc
     faults = Faults(path, Places(text))
@@ -68,7 +75,8 @@ def _config(top: Table, path: Path, files: bool) -> Config:
     agent, broker, scorer = top.table("agent"), top.table("broker"), top.table("scorer")
     baseline, watch, production = top.table("baseline"), top.table("watch"), top.table("production")
     outbox, local, log = top.table("outbox"), top.table("local"), top.table("log")
-    devices = [_device(table, files) for table in top.tables("device", required="at least one [[device]]")]
+    device_tables = top.tables("device", required="at least one [[device]]")
+    devices = [_device(table, files) for table in device_tables[:MAX_DEVICES]]
     _unique(top, devices)
     specs = [device.spec if isinstance(device.spec, ModbusDevice) else None for device in devices]
     for index, fault in line_faults(specs):
@@ -99,8 +107,8 @@ def _config(top: Table, path: Path, files: bool) -> Config:
     )
     for table in (agent, broker, scorer, baseline, watch, production, outbox, local, log, top):
         table.unknown()
-    if len(devices) > MAX_DEVICES:
-        top.fault("device", f"{len(devices)} devices are more than {MAX_DEVICES}; split them over several agents")
+    if len(device_tables) > MAX_DEVICES:
+        top.fault("device", f"{len(device_tables)} devices are more than {MAX_DEVICES}; split them over several agents")
     if config.trigger and config.trigger not in {tag.name for tag in config.tags}:
         watch.fault("trigger", f"trigger {config.trigger!r} is no configured tag; name one of the device tags")
     if devices and not config.watched:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 SAMPLE = """\
 # Ullage agent. A commented value is the default. Durations: "250ms", "5s", "1m", "2h". Relative paths start at this
-# file's folder. `ullage-agent check` reads every tag once; `ullage-agent run` starts.
+# file's folder. `ullage-agent check` reads every tag once; `ullage-agent run` starts. Editors with a TOML language
+# server: `ullage-agent schema > agent.schema.json`, and the line `#:schema ./agent.schema.json` on top of this file.
 
 [agent]
 id = "filler-gw-1"            # a-z, 0-9 and -, at most 64; the name under which the scorer enrols this gateway
@@ -37,6 +38,12 @@ public_key = "scorer.pub"     # the one key whose receipts count; printed by `ul
 
 # [outbox]
 # limit = "256MB"             # what waits for the scorer's receipts; when full, acquisition pauses
+
+[local]
+listen = "127.0.0.1:9464"     # /metrics for Prometheus and /healthz, on loopback only; without it, none
+
+# [log]
+# format = "text"             # or json: one line an event on standard error
 
 [[device]]
 name = "line-plc"

@@ -12,6 +12,10 @@ from .places import Path as KeyPath
 from .places import Places
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 1000
+"""Characters of a fault; a value that a fault quotes may be of any length."""
+_MOST_UNKNOWN = 20
+"""Unknown keys of one table that are told one by one."""
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -20,12 +24,11 @@ class Faults:
 
     def __init__(self, file: Path, places: Places) -> None:
         self._file, self._places = file, places
-        self._found: list[tuple[int, str]] = []
+        self._found: dict[tuple[int, str], None] = {}
 
     def add(self, path: KeyPath, sentence: str) -> None:
-        found = (self._places.line(path), sentence)
-        if found not in self._found:
-            self._found.append(found)
+        whole = sentence if len(sentence) <= _LONGEST else sentence[:_LONGEST] + "..."
+        self._found.setdefault((self._places.line(path), whole))
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -68,7 +71,7 @@ class Table:
         value = self._get(key, required)
         if value is None:
             return default
-        if not isinstance(value, str) or (form and not re.fullmatch(form, value)):
+        if not isinstance(value, str) or (form and not re.fullmatch(form, value)) or (required and not value):
             self.fault(key, f"{key} {_shown(value)} is not {shape or 'text in quotes'}; change it")
             return default
         return value
@@ -167,11 +170,14 @@ class Table:
     def unknown(self, also: Sequence[str] = ()) -> None:
         """Adds a fault for every key that nobody asked for."""
         known = sorted(self._asked | set(also))
-        for key in self._body:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-                self.fault(key, f"unknown key {key!r} in [{self.name or 'the file'}]; {hint}")
+        unknown = [key for key in self._body if key not in known]
+        for number, key in enumerate(unknown):
+            if number == _MOST_UNKNOWN:
+                self.fault(key, f"and {len(unknown) - number} more unknown keys in [{self.name or 'the file'}]")
+                break
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            self.fault(key, f"unknown key {key!r} in [{self.name or 'the file'}]; {hint}")
 
 
 def secret(table: Table, key: str, file: Path | None) -> str:
@@ -190,5 +196,8 @@ def _names(path: KeyPath) -> tuple[str, ...]:
 
 
 def _shown(value: object) -> str:
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    try:
+        text = f'"{value}"' if isinstance(value, str) else str(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        return "(a value beyond all bounds)"
     return text if len(text) <= 60 else text[:57] + "..."
