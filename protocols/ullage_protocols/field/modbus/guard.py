@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 
 class ReadOnlyTransport:
-    """A transport that carries whole read requests and nothing else; ``judge`` raises SendRefused for the rest."""
+    """A transport that carries whole read requests and nothing else; ``judge`` raises SendRefused for the rest.
+
+    It is the only one to hold the transport, and none of its verbs takes bytes but ``ask``.
+    """
 
     __slots__ = ("__carry", "__inner", "__judge")
 
