@@ -42,7 +42,7 @@ async def ullage(port: int, registers: int, in_flight: int) -> Scan:
 
     async def scan() -> float:
         found = await client.read()
-        if found.quality.any():
+        if found.reasons:
             raise SystemExit(f"a bad row: {found.reasons}")
         return float(found.values[-1])
 

@@ -13,7 +13,7 @@ from typing import cast
 
 from ullage_protocols.field.errors import FieldError
 from ullage_protocols.field.modbus.exchange import Exchange
-from ullage_protocols.field.modbus.frames import HEADER, BrokenStream, Question, answer_of, require_reads, whole_frame
+from ullage_protocols.field.modbus.frames import HEADER, READS, BrokenStream, Question, answer_of, refuse, whole_frame
 from ullage_protocols.field.modbus.guard import ReadOnlyTransport
 
 _BUFFER = 8192
@@ -42,7 +42,7 @@ class TcpLink(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio. Whoever asks through this link holds the guard, never the transport."""
-        self.guard = ReadOnlyTransport(cast(asyncio.Transport, transport), require_reads)
+        self.guard = ReadOnlyTransport(cast(asyncio.Transport, transport), READS.fullmatch, refuse)
         self._ask = self.guard.ask
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -104,8 +104,7 @@ class TcpLink(asyncio.BufferedProtocol):
                 question = exchange.questions[index]
                 stop = at + 9 + question.size
                 if stop <= end and buffer[at + 2 : at + 9] == question.head:
-                    offset = question.offset
-                    exchange.raw[offset : offset + question.size] = self._view[at + 9 : stop]
+                    exchange.raw[question.offset : question.end] = self._view[at + 9 : stop]
                 else:
                     stop = at + whole_frame(buffer[at:end], waiting)
                     if stop == at:

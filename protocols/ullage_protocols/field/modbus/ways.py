@@ -10,6 +10,7 @@ from ullage_protocols.field.errors import FieldError
 from ullage_protocols.field.modbus.exchange import Link
 from ullage_protocols.field.modbus.rtu import silence
 from ullage_protocols.field.modbus.rtu_link import RtuLink
+from ullage_protocols.field.modbus.socket_transport import connect
 from ullage_protocols.field.modbus.spec import ModbusDevice
 from ullage_protocols.field.modbus.tcp_link import TcpLink
 
@@ -33,16 +34,20 @@ async def open_link(device: ModbusDevice) -> Link:
 
 async def _network(device: ModbusDevice) -> Link:
     loop = asyncio.get_running_loop()
-    link = RtuLink(loop, 0.0) if device.rtu else TcpLink(loop)
+    if device.protocol == "modbus-tcp":
+        link = TcpLink(loop)
+        await connect(loop, device.host, device.port, link)
+        return link
+    other = RtuLink(loop, 0.0) if device.rtu else TcpLink(loop)
     secured = device.protocol == "modbus-tls"
     await loop.create_connection(
-        lambda: cast(asyncio.BaseProtocol, link),
+        lambda: cast(asyncio.BaseProtocol, other),
         device.host,
         device.port,
         ssl=trust(device) if secured else None,
         server_hostname=(device.server_name or device.host) if secured else None,
     )
-    return link
+    return other
 
 
 def trust(device: ModbusDevice) -> ssl.SSLContext:
