@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymodbus import ModbusDeviceIdentification
 from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -168,9 +169,15 @@ def test_a_serial_port_that_is_not_there_says_so() -> None:
 
 def test_rtu_over_tcp_is_read() -> None:
     async def scene() -> None:
-        server = ModbusTcpServer(unit(1), framer=FramerType.RTU, address=("127.0.0.1", 0))
+        identity = ModbusDeviceIdentification(info_name={"VendorName": "Maker", "MajorMinorRevision": "3.1"})
+        server = ModbusTcpServer(unit(1), framer=FramerType.RTU, address=("127.0.0.1", 0), identity=identity)
         async with serving(server) as port:
-            await reads_everything(client(protocol="modbus-rtu-tcp", host="127.0.0.1", port=port))
+            reader = client(protocol="modbus-rtu-tcp", host="127.0.0.1", port=port)
+            await reads_everything(reader)
+            await reader.connect()
+            found = await reader.identify()
+            assert (found.vendor, found.firmware) == ("Maker", "3.1")
+            await reader.close()
 
     asyncio.run(scene())
 
