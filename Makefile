@@ -30,9 +30,10 @@ unit: setup
 picture: setup ## the live page as docs/page.png, from a demo of its own (needs chromium)
 	@$(BIN)/ullage-plant demo --picture docs/page.png
 
-bench: setup ## detection figures; DATA=folder with the histories
-	@test -n "$(DATA)" || { echo "name the folder with the histories: make bench DATA=..." >&2; exit 2; }
-	$(BIN)/python tests/bench/detection.py $(DATA)
+bench: setup ## cost of reading Modbus beside its peers; with DATA=folder of histories, detection figures
+	@tools/debian.sh gcc libmodbus-dev
+	$(BIN)/python tests/bench/modbus_read.py
+	@test -z "$(DATA)" || $(BIN)/python tests/bench/detection.py $(DATA)
 
 lock: ## resolve the dependencies anew
 	@tools/setup.sh && tools/lock.sh --upgrade

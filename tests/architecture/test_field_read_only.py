@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -19,6 +20,7 @@ from asyncua.ua import ObjectIds
 from ullage_protocols.field.base import FieldClient, FieldError, SendRefused
 from ullage_protocols.field.modbus import frames, rtu
 from ullage_protocols.field.modbus.addresses import Table
+from ullage_protocols.field.modbus.guard import ReadOnlyTransport
 from ullage_protocols.field.opcua import services
 from ullage_protocols.field.opcua.channel import Channel
 
@@ -193,14 +195,18 @@ def test_no_encoder_knows_a_write_function() -> None:
 def test_both_guards_let_out_reads_only(function: int) -> None:
     for body in (bytes([function, 0, 0, 0, 1]), bytes([function, 14, 1, 0]), bytes([function]) * 9):
         wire = struct.pack(">HHHB", 7, 0, len(body) + 1, 1) + body
-        line = bytes([1]) + body
+        crc = bytes([1]) + body + rtu.checksum(bytes([1]) + body)
         fits = (function in READS - {43} and len(body) == 5) or (function == 43 and len(body) == 4)
-        for judge, data in ((frames.require_reads, wire), (rtu.require_read_frame, line + rtu.checksum(line))):
+        for judges, data in (((frames.READS.fullmatch, frames.refuse), wire), ((rtu.is_read_frame, rtu.refuse), crc)):
+            carried: list[bytes] = []
+            transport = SimpleNamespace(write=carried.append)
+            guard = ReadOnlyTransport(transport, *judges)  # type: ignore[arg-type]
             if fits:
-                judge(data)
+                guard.ask(data)
             else:
-                with pytest.raises(SendRefused):
-                    judge(data)
+                with pytest.raises(SendRefused, match="nothing was sent"):
+                    guard.ask(data)
+            assert carried == ([data] if fits else [])
 
 
 def test_every_link_sends_through_the_guard_alone() -> None:

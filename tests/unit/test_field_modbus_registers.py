@@ -228,6 +228,18 @@ def test_a_failed_block_gives_its_reason_and_nothing_of_what_the_buffer_held() -
     assert (a.value, a.reason, b.value) == (None, "refused", "AA")
 
 
+def test_bad_rows_hold_no_number_and_no_text_even_for_those_who_read_columns() -> None:
+    tags = [ModbusTag("a", "holding", 0, "uint64", none=(2**64 - 1,)), ModbusTag("b", "holding", 4, "string", length=1)]
+    layout = Layout(tags, plan(tags, max_registers=125, max_gap=0), 1)
+    layout.raw[:] = b"\xff" * 8 + b"AA"
+    for failed, bad in (({}, [True, False]), ({0: "refused"}, [True, True])):
+        values, quality, reasons, exact = layout.decode(failed)
+        assert list(quality == BAD) == bad
+        assert np.isnan(values).all()
+        assert list(exact) == ([] if bad[1] else [1])
+        assert len(reasons) == sum(bad)
+
+
 def test_the_qualities_of_good_scans_are_one_array_that_nobody_can_change() -> None:
     layout = Layout(
         [ModbusTag("a", "holding", 0)], plan([ModbusTag("a", "holding", 0)], max_registers=125, max_gap=0), 1

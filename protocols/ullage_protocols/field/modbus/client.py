@@ -23,8 +23,8 @@ from ullage_protocols.field.modbus.registers import Layout
 from ullage_protocols.field.modbus.spec import ModbusDevice, ModbusTag
 from ullage_protocols.field.scan import Columns, Floats, Scan, columns_of
 
-_SEARCH = 32
-"""The most requests that a scan may spend on finding out which registers of a refused request are to blame."""
+_SEARCH, _ROUNDS = 32, 3
+"""A search for the registers that are to blame for refusals has so many requests; a scan has so many searches."""
 _SPREAD = 0.05
 """Seconds from a scan's first reply to its last, above which each row tells the time of its own."""
 
@@ -144,7 +144,9 @@ class ModbusClient:
         if state.version != holes.version:
             state.arrange(self._device, holes, now)
         exchange = await self._way.ask(state.questions, state.layout.raw)
-        if (exchange.failed or holes.version) and await self._learn(state, exchange, now):
+        for _ in range(_ROUNDS):
+            if not (exchange.failed or holes.version) or not await self._learn(state, exchange, now):
+                break
             state.arrange(self._device, holes, now)
             exchange = await self._way.ask(state.questions, state.layout.raw)
         return self._scan(state, exchange)

@@ -33,7 +33,7 @@ class Exchange:
         """Keeps the judged reply to question ``index``."""
         question = self.questions[index]
         if isinstance(answer, bytes) and question.size >= 0:
-            self.raw[question.offset : question.offset + question.size] = answer
+            self.raw[question.offset : question.end] = answer
         else:
             self.failed[index] = answer
 

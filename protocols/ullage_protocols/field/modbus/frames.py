@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from ullage_protocols.field.errors import HostileError, SendRefused
 from ullage_protocols.field.modbus.addresses import LAST_ADDRESS, Table
@@ -33,8 +34,9 @@ REFUSALS = {
     11: "gateway target does not respond",
 }
 
-_READS = re.compile(rb"(?:..\0\0(?:\0\x06.[\x01-\x04]....|\0\x05.\x2b\x0e..))+", re.DOTALL)
-"""Transaction id, protocol id 0, length, unit, then a read (function, address, count) or 43/14 (level, object)."""
+READS = re.compile(rb"(?:..\0\0(?:\0\x06.[\x01-\x04]....|\0\x05.\x2b\x0e..))+", re.DOTALL)
+"""One or more whole Modbus/TCP requests, each of them a read and nothing else: transaction id, protocol id 0, length,
+unit, then a function that reads with address and count, or 43/14 with level and object."""
 
 Answer = bytes | int | str
 """What a whole reply comes to: the bytes asked for, the device's exception code, or why it is unusable."""
@@ -48,20 +50,23 @@ class BrokenStream(HostileError):
 class Question:
     """One read request of ``unit``: ``pdu`` is what is asked, without transaction id, unit or checksum.
 
-    ``size`` bytes of values are the one right answer (-1: any, for 43/14); they belong at ``offset`` of the reader's
-    buffer. ``tail`` is the Modbus/TCP request after its transaction id, ``head`` the good reply's bytes 2 to 9.
+    ``size`` bytes of values are the one right answer (-1: any, for 43/14); they belong at ``offset`` to ``end`` of the
+    reader's buffer. ``tail`` is the Modbus/TCP request after its transaction id, ``head`` bytes 2 to 9 of the good
+    reply.
     """
 
     unit: int
     pdu: bytes
     size: int
     offset: int = 0
+    end: int = field(init=False)
     function: int = field(init=False)
     tail: bytes = field(init=False)
     head: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
+        put(self, "end", self.offset + self.size)
         put(self, "function", self.pdu[0])
         put(self, "tail", struct.pack(">HHB", 0, len(self.pdu) + 1, self.unit) + self.pdu)
         known = struct.pack(">HHBBB", 0, self.size + 3, self.unit, self.pdu[0], self.size) if self.size >= 0 else b""
@@ -98,10 +103,8 @@ def mark_question(question: Question, reach: int) -> Question | None:
     return read_question(question.unit, table, address, count)
 
 
-def require_reads(data: bytes) -> None:
-    """Raises SendRefused unless ``data`` is one or more whole Modbus/TCP requests, each of them a read."""
-    if _READS.fullmatch(data):
-        return
+def refuse(data: bytes) -> NoReturn:
+    """Raises SendRefused with what is wrong with bytes that ``READS`` does not match."""
     if HEADER < len(data) == int.from_bytes(data[4:6], "big") + 6 and data[2:4] == b"\0\0":
         require_read(data[HEADER:])
     raise SendRefused("the outgoing bytes are not whole Modbus/TCP requests to read; nothing was sent")

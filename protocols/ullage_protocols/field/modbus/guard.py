@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class ReadOnlyTransport:
-    """A transport that carries whole read requests and nothing else; ``judge`` raises SendRefused for the rest."""
+    """A transport that carries whole read requests and nothing else.
 
-    __slots__ = ("__carry", "__inner", "__judge")
+    ``reads`` says whether bytes are that; ``judge`` raises SendRefused with what is wrong where they are not.
 
-    def __init__(self, inner: asyncio.Transport, judge: Callable[[bytes], None]) -> None:
+    It is the only one to hold the transport, and none of its verbs takes bytes but ``ask``.
+    """
+
+    __slots__ = ("__carry", "__inner", "__judge", "__reads")
+
+    def __init__(
+        self, inner: asyncio.Transport, reads: Callable[[bytes], object], judge: Callable[[bytes], NoReturn]
+    ) -> None:
         self.__inner = inner
+        self.__reads = reads
         self.__judge = judge
         self.__carry = inner.write
 
     def ask(self, data: bytes) -> None:
         """Sends read requests; raises SendRefused, with nothing sent, for anything else."""
-        self.__judge(data)
+        if not self.__reads(data):
+            self.__judge(data)
         self.__carry(data)
 
     def drop(self) -> None:

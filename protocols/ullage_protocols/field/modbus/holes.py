@@ -82,6 +82,8 @@ class Holes:
 
     def due(self, now: float) -> None:
         """Holes whose time has come go on trial: ``missing`` no longer holds them back. Cuts are forgotten."""
+        if not self._until:
+            return
         for hole in [hole for hole, until in self._until.items() if until <= now]:
             self.version += 1
             if hole.cut is not None:

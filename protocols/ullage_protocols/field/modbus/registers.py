@@ -60,7 +60,7 @@ class Layout:
 
     def decode(self, failed: Mapping[int, str]) -> tuple[Floats, Codes, dict[int, str], dict[int, int | str]]:
         """Values, qualities, reasons and exact values of all rows; ``failed`` says by block why it has none."""
-        values = np.full(len(self.tags), np.nan)
+        values = np.empty(len(self.tags))
         reasons: dict[int, str] = {}
         exact: dict[int, int | str] = {}
         for put in self._parts:
@@ -201,8 +201,9 @@ class Layout:
     def _texts(self, rows: Sequence[int]) -> Put:
         sources = [(row, self._source([row], "u1")) for row in rows]
 
-        def put(_values: Floats, reasons: dict[int, str], exact: dict[int, int | str]) -> None:
+        def put(values: Floats, reasons: dict[int, str], exact: dict[int, int | str]) -> None:
             for row, source in sources:
+                values[row] = np.nan
                 text = _text(source().tobytes())
                 if text is None:
                     reasons[row] = f"not text: registers {self.registers(row)}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import NoReturn
+
 from ullage_protocols.field.errors import SendRefused
 from ullage_protocols.field.modbus.frames import (
     IDENTIFY,
@@ -14,6 +17,8 @@ from ullage_protocols.field.modbus.frames import (
 )  # fmt: skip
 
 MAX_FRAME = 256
+_READ = re.compile(rb"[^\0](?:[\x01-\x04]....|\x2b\x0e..)..", re.DOTALL)
+"""A unit, a read (function, address, count) or 43/14 (level, object), a checksum."""
 
 
 def _table() -> tuple[int, ...]:
@@ -47,11 +52,16 @@ def request(question: Question) -> bytes:
     return body + checksum(body)
 
 
-def require_read_frame(data: bytes) -> None:
-    """Raises SendRefused unless ``data`` is exactly one read request with its checksum, to one unit."""
-    if len(data) < 4 or data[-2:] != checksum(data[:-2]) or data[0] == 0:
-        raise SendRefused("the outgoing bytes are not one whole request to one unit; nothing was sent")
-    require_read(data[1:-2])
+def is_read_frame(data: bytes) -> bool:
+    """Whether ``data`` is exactly one read request with its checksum, to one unit."""
+    return _READ.fullmatch(data) is not None and data[-2:] == checksum(data[:-2])
+
+
+def refuse(data: bytes) -> NoReturn:
+    """Raises SendRefused with what is wrong with bytes that are no such frame."""
+    if len(data) >= 4 and data[-2:] == checksum(data[:-2]) and data[0]:
+        require_read(data[1:-2])
+    raise SendRefused("the outgoing bytes are not one whole request to one unit; nothing was sent")
 
 
 def silence(baud: int) -> float:

@@ -36,7 +36,7 @@ class RtuLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio. Whoever asks through this link holds the guard, never the transport."""
-        self.guard = ReadOnlyTransport(cast(asyncio.Transport, transport), rtu.require_read_frame)
+        self.guard = ReadOnlyTransport(cast(asyncio.Transport, transport), rtu.is_read_frame, rtu.refuse)
         self.made.set()
 
     def connection_lost(self, exc: Exception | None) -> None:

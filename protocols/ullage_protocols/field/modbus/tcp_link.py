@@ -13,7 +13,7 @@ from typing import cast
 
 from ullage_protocols.field.errors import FieldError
 from ullage_protocols.field.modbus.exchange import Exchange
-from ullage_protocols.field.modbus.frames import HEADER, BrokenStream, Question, answer_of, require_reads, whole_frame
+from ullage_protocols.field.modbus.frames import HEADER, READS, BrokenStream, Question, answer_of, refuse, whole_frame
 from ullage_protocols.field.modbus.guard import ReadOnlyTransport
 
 _BUFFER = 8192
@@ -29,6 +29,8 @@ class TcpLink(asyncio.BufferedProtocol):
         self.heard = 0.0
         self.on_lost: Callable[[], None] | None = None
         self._loop = loop
+        self._time = loop.time
+        self._ask: Callable[[bytes], None] = _unconnected
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._end = 0
@@ -41,7 +43,8 @@ class TcpLink(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio. Whoever asks through this link holds the guard, never the transport."""
-        self.guard = ReadOnlyTransport(cast(asyncio.Transport, transport), require_reads)
+        self.guard = ReadOnlyTransport(cast(asyncio.Transport, transport), READS.fullmatch, refuse)
+        self._ask = self.guard.ask
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio: whoever waits for a reply learns it at once, not at the timeout."""
@@ -59,25 +62,25 @@ class TcpLink(asyncio.BufferedProtocol):
             return exchange
         self._exchange = exchange
         self._timeout = timeout
-        self._deadline = self._loop.time() + timeout
+        self._deadline = self._time() + timeout
         self._send(exchange, window)
         if self._timer is None or self._timer.when() > self._deadline:
             self._tick()
         return exchange
 
     def _send(self, exchange: Exchange, most: int) -> None:
+        """The next questions, at most ``most`` of them, in one go."""
         questions, waiting, ids = exchange.questions, self._waiting, self._ids
         first = exchange.sent
         last = exchange.sent = min(first + most, len(questions))
-        pieces = []
+        data = b""
         for index in range(first, last):
             transaction = next(ids)
             while transaction in waiting or transaction in self._forgotten:
                 transaction = next(ids)
             waiting[transaction] = index
-            pieces.append(transaction.to_bytes(2, "big") + questions[index].tail)
-        assert self.guard is not None  # noqa: S101 - asyncio calls connection_made first
-        self.guard.ask(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            data += transaction.to_bytes(2, "big") + questions[index].tail
+        self._ask(data)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Called by asyncio: where the next bytes go."""
@@ -92,28 +95,30 @@ class TcpLink(asyncio.BufferedProtocol):
             self.drop(BrokenStream("bytes arrived that nothing had asked for"))
             return
         at, end, answered = 0, self._end + nbytes, 0
-        now = self._loop.time()
+        now = self._time()
         try:
             while at < end:
-                index = waiting.get(buffer[at] << 8 | buffer[at + 1]) if end - at > 8 else None
-                if index is not None and exchange is not None:
-                    question = exchange.questions[index]
-                    stop = at + 9 + question.size
-                    if stop <= end and buffer[at + 2 : at + 9] == question.head:
-                        exchange.raw[question.offset : question.offset + question.size] = self._view[at + 9 : stop]
-                    else:
-                        stop = at + whole_frame(buffer[at:end], waiting)
-                        if stop == at:
-                            break
-                        frame = bytes(buffer[at:stop])
-                        exchange.take(index, answer_of(question, frame[HEADER - 1], frame[HEADER:]))
-                    del waiting[buffer[at] << 8 | buffer[at + 1]]
-                    exchange.times[index] = now
-                    answered += 1
-                else:
+                transaction = buffer[at] << 8 | buffer[at + 1] if end - at > 8 else 0
+                index = waiting.get(transaction)
+                if index is None or exchange is None:
                     stop = at + self._other(buffer[at:end])
                     if stop == at:
                         break
+                    at = stop
+                    continue
+                question = exchange.questions[index]
+                stop = at + 9 + question.size
+                if stop <= end and buffer[at + 2 : at + 9] == question.head:
+                    exchange.raw[question.offset : question.end] = self._view[at + 9 : stop]
+                else:
+                    stop = at + whole_frame(buffer[at:end], waiting)
+                    if stop == at:
+                        break
+                    frame = bytes(buffer[at:stop])
+                    exchange.take(index, answer_of(question, frame[HEADER - 1], frame[HEADER:]))
+                del waiting[transaction]
+                exchange.times[index] = now
+                answered += 1
                 at = stop
         except BrokenStream as error:
             self.drop(error)
@@ -122,21 +127,16 @@ class TcpLink(asyncio.BufferedProtocol):
             buffer[: end - at] = buffer[at:end]
         self._end = end - at
         if answered and exchange is not None:
-            self._answered(exchange, answered, now)
-
-    def _answered(self, exchange: Exchange, count: int, now: float) -> None:
-        if exchange.left == len(exchange.questions):
-            exchange.first = now
-        self.heard = exchange.last = now
-        exchange.left -= count
-        if not exchange.left:
-            self._exchange = None
-            if not exchange.done.done():
-                exchange.done.set_result(None)
-            return
-        self._deadline = now + self._timeout
-        if exchange.sent < len(exchange.questions):
-            self._send(exchange, count)
+            self.heard = exchange.last = now
+            exchange.first = exchange.first or now
+            exchange.left -= answered
+            self._deadline = now + self._timeout
+            if not exchange.left:
+                self._exchange = None
+                if not exchange.done.done():
+                    exchange.done.set_result(None)
+            elif exchange.sent < len(exchange.questions):
+                self._send(exchange, answered)
 
     def _other(self, received: bytearray) -> int:
         """The length of a whole frame that answers nothing any more, 0 while it may become one of those due."""
@@ -177,10 +177,14 @@ class TcpLink(asyncio.BufferedProtocol):
         exchange = self._exchange
         if exchange is None:
             return
-        if self._loop.time() < self._deadline:
+        if self._time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._tick)
         elif not exchange.done.done():
             exchange.done.set_exception(TimeoutError())
+
+
+def _unconnected(_data: bytes) -> None:
+    raise FieldError("not connected")
 
 
 def _unpredictable() -> Iterator[int]:

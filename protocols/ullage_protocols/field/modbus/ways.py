@@ -10,6 +10,7 @@ from ullage_protocols.field.errors import FieldError, RefusedError, SilentError
 from ullage_protocols.field.modbus.exchange import Link
 from ullage_protocols.field.modbus.rtu import silence
 from ullage_protocols.field.modbus.rtu_link import RtuLink
+from ullage_protocols.field.modbus.socket_transport import connect
 from ullage_protocols.field.modbus.spec import ModbusDevice
 from ullage_protocols.field.modbus.tcp_link import TcpLink
 
@@ -34,19 +35,23 @@ async def open_link(device: ModbusDevice) -> Link:
 
 async def _network(device: ModbusDevice) -> Link:
     loop = asyncio.get_running_loop()
-    link = RtuLink(loop, 0.0) if device.rtu else TcpLink(loop)
+    if device.protocol == "modbus-tcp":
+        link = TcpLink(loop)
+        await connect(loop, device.host, device.port, link)
+        return link
+    other = RtuLink(loop, 0.0) if device.rtu else TcpLink(loop)
     secured = device.protocol == "modbus-tls"
     await loop.create_connection(
-        lambda: cast(asyncio.BaseProtocol, link),
+        lambda: cast(asyncio.BaseProtocol, other),
         device.host,
         device.port,
-        ssl=_trust(device) if secured else None,
+        ssl=trust(device) if secured else None,
         server_hostname=(device.server_name or device.host) if secured else None,
     )
-    return link
+    return other
 
 
-def _trust(device: ModbusDevice) -> ssl.SSLContext:
+def trust(device: ModbusDevice) -> ssl.SSLContext:
     """Whom to believe and who we are; nothing below TLS 1.2 (Modbus/TCP Security, 5.1)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -63,6 +68,8 @@ def _trust(device: ModbusDevice) -> ssl.SSLContext:
 
 async def _serial(device: ModbusDevice) -> Link:
     try:  # the one place that needs pymodbus and pyserial: an agent without a serial line never loads them
+        import termios
+
         from pymodbus.transport.serialtransport import create_serial_connection
     except ImportError as error:
         raise FieldError(
@@ -70,15 +77,18 @@ async def _serial(device: ModbusDevice) -> Link:
         ) from error
     loop = asyncio.get_running_loop()
     link = RtuLink(loop, silence(device.baud))
-    await create_serial_connection(
-        loop,
-        lambda: link,
-        device.serial,
-        baudrate=device.baud,
-        bytesize=8,
-        parity=device.parity[0].upper(),
-        stopbits=device.stop_bits,
-        timeout=0,
-    )
+    try:
+        await create_serial_connection(
+            loop,
+            lambda: link,
+            device.serial,
+            baudrate=device.baud,
+            bytesize=8,
+            parity=device.parity[0].upper(),
+            stopbits=device.stop_bits,
+            timeout=0,
+        )
+    except termios.error as error:  # which is no OSError
+        raise ValueError(f"it does not take {device.baud} baud, {device.parity} parity: {error}") from error
     await link.made.wait()
     return link
