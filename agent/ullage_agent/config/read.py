@@ -63,7 +63,8 @@ def _config(top: Table, path: Path, files: bool) -> Config:
     agent, broker, scorer = top.table("agent"), top.table("broker"), top.table("scorer")
     baseline, watch, production = top.table("baseline"), top.table("watch"), top.table("production")
     outbox = top.table("outbox")
-    devices = [_device(table, files) for table in top.tables("device", required="at least one [[device]]")]
+    trust = cast(Path, agent.file("state", "state")) / "trust"
+    devices = [_device(table, files, trust) for table in top.tables("device", required="at least one [[device]]")]
     _unique(top, devices)
     shortest = min((device.scan for device in devices), default=1.0)
     key_file = scorer.file("public_key", required='public_key = "scorer.pub" (printed by the scorer)')
@@ -128,7 +129,7 @@ def _public_key(table: Table, file: Path | None) -> PublicKey | None:
         return None
 
 
-def _device(table: Table, files: bool) -> DeviceConfig:
+def _device(table: Table, files: bool, trust: Path) -> DeviceConfig:
     name = table.text("name", "?", required='name = "plc-1"', form=NAME, shape=NAME_SHAPE)
     protocol = table.one_of("protocol", _PROTOCOLS, required='protocol = "modbus-tcp" or "opcua"')
     scan = table.duration("scan", 1.0, 0.02, 3600)
@@ -142,7 +143,7 @@ def _device(table: Table, files: bool) -> DeviceConfig:
     elif protocol == "opcua":
         nodes = [opcua.tag(tag) for tag in tag_tables]
         tags = [_tag(tag, "") for tag in tag_tables]
-        spec = opcua.device(table, name, [node for node in nodes if node], files)
+        spec = opcua.device(table, name, [node for node in nodes if node], files, trust)
     if protocol:
         table.unknown()
         for tag in tag_tables:
