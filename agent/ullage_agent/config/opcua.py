@@ -51,12 +51,7 @@ def _subscription(table: Table) -> OpcuaSubscription | None:
     mode = table.one_of("mode", ("poll", "subscribe"), "poll")
     publishing = table.duration("publishing", table.duration("scan", 1.0, 0.02, 3600), 0.01, 3600)
     keepalive = table.duration("keepalive", 5.0, 0.1, 3600)
-    if mode == "subscribe":
-        return OpcuaSubscription(publishing, keepalive)
-    for key in ("publishing", "keepalive"):
-        if table.has(key):
-            table.fault(key, f'{key} belongs to mode = "subscribe"; add that or remove {key}')
-    return None
+    return OpcuaSubscription(publishing, keepalive) if mode == "subscribe" else None
 
 
 def _security(table: Table, files: bool, server: Path, trust: Path) -> OpcuaSecurity | None:

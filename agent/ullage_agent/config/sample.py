@@ -99,8 +99,7 @@ scan = "250ms"
 # password_file = "opcua.password"
 # server_certificate = "tank.der" # protects the password; default: what `ullage-agent trust` stored
 # allow_clear_password = false
-# user_certificate = "reader.der" # a certificate login instead; goes with user_key
-# user_key = "reader.pem"
+# or a certificate login: user_certificate and user_key name its files
 # [device.security]           # signed or encrypted
 # policy = "Basic256Sha256"   # or Aes128Sha256RsaOaep, Aes256Sha256RsaPss
 # mode = "SignAndEncrypt"     # or Sign
