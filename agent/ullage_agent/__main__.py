@@ -61,6 +61,13 @@ def _command(args: argparse.Namespace) -> int:
         from .maintenance import command
 
         return command(load(args.config, files=False), args)
+    if args.command == "trust":
+        from .trust import own, trust
+
+        config = load(args.config, files=False)
+        if args.own:
+            return own(config, as_json=args.json)
+        return trust(config, args.device, accept=args.accept, as_json=args.json)
     config = load(args.config)
     if args.command == "check":
         from .check import check
@@ -93,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check", "read every device once and reach the broker; exit 0 if all is well, 1 if not"),
         ("status", "show what the running agent does; exit 0 if all is well, 1 if not"),
         ("key", "show the agent's public key; made where there is none"),
+        ("trust", "show the certificates of OPC UA servers, and trust one whose fingerprint you give"),
         ("maintenance", "declare a planned stop, end it, or list them; sealed and on record"),
     ):
         command = commands.add_parser(name, help=what, description=what)
@@ -101,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name != "run":
             command.add_argument("--json", action="store_true", help="print JSON")
+        if name == "trust":
+            command.add_argument("device", nargs="?", help="the device; default: all OPC UA devices")
+            command.add_argument("--accept", metavar="SHA256", help="trust the certificate with this fingerprint")
+            command.add_argument("--own", action="store_true", help="make the agent's own certificate, or show it")
         if name == "maintenance":
             command.add_argument("action", choices=("start", "stop", "list"))
             command.add_argument("--reason", default="", help="why; start needs it")

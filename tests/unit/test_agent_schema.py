@@ -238,7 +238,7 @@ def _at(body: Any, path: tuple[str | int, ...]) -> Any:
     return body
 
 
-@pytest.mark.parametrize("needed", ["host", "url", "address", "node", "name", "public_key", "policy"])
+@pytest.mark.parametrize("needed", ["host", "url", "address", "name", "public_key", "policy"])
 def test_a_needed_text_that_is_empty_is_a_fault(needed: str) -> None:
     told = 0
     for protocol in PROTOCOLS:

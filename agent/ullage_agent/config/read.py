@@ -75,8 +75,13 @@ def _config(top: Table, path: Path, files: bool) -> Config:
     agent, broker, scorer = top.table("agent"), top.table("broker"), top.table("scorer")
     baseline, watch, production = top.table("baseline"), top.table("watch"), top.table("production")
     outbox, local, log = top.table("outbox"), top.table("local"), top.table("log")
+    state = agent.file("state", "state")
+    if state is None:
+        state = path.absolute().parent / "state"
+        agent.fault("state", 'state is empty; name the folder for key, outbox and history, or leave it out for "state"')
+    trust = state / "trust"
     device_tables = top.tables("device", required="at least one [[device]]")
-    devices = [_device(table, files) for table in device_tables[:MAX_DEVICES]]
+    devices = [_device(table, files, trust) for table in device_tables[:MAX_DEVICES]]
     _unique(top, devices)
     specs = [device.spec if isinstance(device.spec, ModbusDevice) else None for device in devices]
     for index, fault in line_faults(specs):
@@ -91,7 +96,7 @@ def _config(top: Table, path: Path, files: bool) -> Config:
             form=r"[a-z0-9-]{1,64}",
             shape="1 to 64 characters of a-z, 0-9 and -",
         ),
-        state=cast(Path, agent.file("state", "state")),
+        state=state,
         heartbeat=agent.duration("heartbeat", 15.0, 0.2, 3600),
         broker=_broker(broker, files),
         scorer=_public_key(scorer, key_file) if files else None,
@@ -159,7 +164,7 @@ def _public_key(table: Table, file: Path | None) -> PublicKey | None:
         return None
 
 
-def _device(table: Table, files: bool) -> DeviceConfig:
+def _device(table: Table, files: bool, trust: Path) -> DeviceConfig:
     name = table.text("name", "?", required='name = "plc-1"', form=NAME, shape=NAME_SHAPE)
     protocol = table.one_of("protocol", _PROTOCOLS, required='protocol = "modbus-tcp" or "opcua"')
     scan = table.duration("scan", 1.0, 0.02, 3600)
@@ -179,7 +184,7 @@ def _device(table: Table, files: bool) -> DeviceConfig:
         nodes = [opcua.tag(tag) for tag in tag_tables]
         tags = [_tag(tag, "", every) for tag, every in zip(tag_tables, scans, strict=True)]
         placed = [replace(n, group=groups[every]) for n, every in zip(nodes, scans, strict=True) if n]
-        spec = opcua.device(table, name, placed, files)
+        spec = opcua.device(table, name, placed, files, trust)
     if protocol:
         table.unknown()
         for tag in tag_tables:

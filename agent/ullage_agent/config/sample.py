@@ -104,20 +104,29 @@ scan = "250ms"                # default 1s
 name = "tank-controller"
 protocol = "opcua"            # needs ullage-agent[opcua]
 url = "opc.tcp://192.0.2.11:4840"
-# timeout = "2s"
+# timeout = "2s"              # bounds the connect and every request
 scan = "250ms"
-# user = "reader"             # user and password_file go together; without them the login is anonymous
+# mode = "poll"               # or subscribe: the server reports what changed
+# publishing = "250ms"        # subscribe: how often it reports; default: scan
+# keepalive = "5s"            # subscribe: how often it says that nothing changed
+# user = "reader"             # user and password_file go together; without any login it is anonymous
 # password_file = "opcua.password"
+# server_certificate = "tank.der" # protects the password; default: what `ullage-agent trust` stored
+# allow_clear_password = false
+# or a certificate login: user_certificate and user_key name its files
 # [device.security]           # signed or encrypted
 # policy = "Basic256Sha256"   # or Aes128Sha256RsaOaep, Aes256Sha256RsaPss
 # mode = "SignAndEncrypt"     # or Sign
-# certificate = "agent.der"
+# certificate = "agent.der"   # default: made by `ullage-agent trust --own`
 # key = "agent.pem"
-# server_certificate = "tank.der"
+# server_certificate = "tank.der" # default: what `ullage-agent trust` stored
 
   [[device.tag]]
   name = "tank.level"
-  node = "ns=2;s=tank.level"
+  node = "ns=2;s=tank.level"  # or "nsu=urn:plant;s=tank.level", or path = "/Objects/2:Tank/2:Level"
+  # sampling = "250ms"        # subscribe: how often the server looks; default: publishing
+  # queue = 10                # subscribe: looks kept between reports
+  # deadband = 0.0            # subscribe: smaller changes are none; or deadband_percent = 1.0 of the range
 
   [[device.tag]]
   name = "tank.level_setpoint"

@@ -145,7 +145,7 @@ class Channel:
 
     # --- in ------------------------------------------------------------------------------------------------------
 
-    def feed(self, data: bytes, now: float) -> list[Message]:
+    def feed(self, data: bytes | memoryview, now: float) -> list[Message]:
         """The messages that ``data`` completes. Raises FieldError where the server ends the connection."""
         buffer = self._buffer
         buffer += data

@@ -108,11 +108,9 @@ class Reader:
             if not self.link.others:
                 self.link.take()
             while self.link.others:
-                blocks, _ = subscription.heard(self.link.others.popleft())
-                first += blocks
-                silent -= set().union(*map(handles_of, blocks))
-                if not blocks:
-                    silent.clear()
+                if heard := subscription.heard(self.link.others.popleft()):
+                    first += heard[0]
+                    silent = silent.difference(*map(handles_of, heard[0])) if heard[0] else set()
         self._heard = time.monotonic()
         self._tell(first, every=True)
 
@@ -139,11 +137,14 @@ class Reader:
         while self.link.others:
             if self.subscription is None:
                 raise HostileError("a report without a subscription")
-            blocks, gap = self.subscription.heard(self.link.others.popleft())
+            heard = self.subscription.heard(self.link.others.popleft())
+            if heard is None:
+                continue
+            blocks, gap = heard
             self._heard = time.monotonic()
             if gap:
-                blocks.append(lost_block(len(self._task.points)))
-            self._tell(blocks, every=gap)
+                blocks.insert(0, lost_block(len(self._task.points), gap))
+            self._tell(blocks, every=bool(gap))
 
     def _tell(self, blocks: list[Block], *, every: bool) -> None:
         """One report to the agent. ``every``: with the present value of each node behind it."""

@@ -106,6 +106,8 @@ class OpcuaClient:
 
         Raises FieldError when the reports have stopped, or the connection is gone.
         """
+        # Reports that come faster than they are taken in would otherwise never let anyone else have a turn.
+        await asyncio.sleep(0)
         parts: list[Part] = []
         while not parts or not parts[-1].last:
             if self._changes:

@@ -44,6 +44,7 @@ class Link:
         self.others: deque[Message] = deque()
         self.wanted: set[int] = set()
         self._channel = Channel(url, protection)
+        self._space = memoryview(bytearray(_RECEIVE))
         self._deadline = 0.0
         self._socket: socket.socket | None = None
 
@@ -151,14 +152,14 @@ class Link:
             raise FieldError("not connected")
         try:
             self._socket.settimeout(max(self._deadline - time.monotonic(), 0.001))
-            data = self._socket.recv(_RECEIVE)
+            got = self._socket.recv_into(self._space)
         except TimeoutError as exc:
             raise SilentError(f"no reply within {self.timeout:g} s") from exc
         except OSError as exc:
             raise FieldError(f"connection lost: {_cause(exc)}") from exc
-        if not data:
+        if not got:
             raise FieldError("connection lost: the server closed it")
-        return self._channel.feed(data, time.monotonic())
+        return self._channel.feed(self._space[:got], time.monotonic())
 
 
 def answer(message: Message, kind: int) -> Reader:

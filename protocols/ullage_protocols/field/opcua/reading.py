@@ -95,6 +95,9 @@ class Group:
                 raise FieldError(f"server refused to read: {fault}") from fault
             self._limit = len(batch.rows) // 2
             return None
+        n = int.from_bytes(reader.data[reader.at : reader.at + 4], "little", signed=True)
+        if n != len(batch.rows):
+            return told_block([f"server gave {n} values, asked for {len(batch.rows)}"] * len(batch.rows))
         try:
             block = batch.decoder.decode(reader)
             services.end(reader)
@@ -105,6 +108,4 @@ class Group:
             if len(self.apart) > MOST_APART:
                 raise HostileError(f"the values of more than {MOST_APART} nodes cannot be decoded: {fault}") from fault
             return told_block([f"value cannot be decoded: {fault}"])
-        if block.n != len(batch.rows):
-            return told_block([f"server gave {block.n} values, asked for {len(batch.rows)}"] * len(batch.rows))
         return block

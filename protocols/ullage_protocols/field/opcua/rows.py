@@ -34,7 +34,7 @@ class Rows:
     values: Floats
     quality: Codes
     source: Floats
-    forms: bytes
+    forms: bytes | bytearray
     reasons: Mapping[int, str] = field(default_factory=dict)
     exact: Mapping[int, int | str] = field(default_factory=dict)
 
@@ -114,10 +114,16 @@ def _forms(block: Block, column: NDArray[Any] | None) -> Codes | None:
 
 def _times(n: int, source: NDArray[Any] | None, server: NDArray[Any] | None) -> Floats:
     """POSIX seconds: the source's time, else the server's, else NaN. Outside 1970 to 9998 there is none."""
-    found = np.full(n, np.nan)
-    for column in (server, source):
-        if column is not None:
-            there = (column >= EPOCH) & (column < _LATEST)
-            seconds = (column.astype(np.int64) - EPOCH) / 1e7
-            found = seconds if there.all() else np.where(there, seconds, found)
-    return found
+    found: Floats | None = None
+    for column in (source, server):
+        if column is None:
+            continue
+        # Subtracted first, so that times before 1970 turn into large ones and one comparison tells both ends.
+        since = np.subtract(column, EPOCH, dtype=np.int64).view(np.uint64)
+        there = since < _LATEST - EPOCH
+        whole = bool(there.all())
+        seconds = since / 1e7 if whole else np.where(there, since / 1e7, np.nan)
+        found = seconds if found is None else np.where(np.isnan(found), seconds, found)
+        if whole:
+            return found
+    return np.full(n, np.nan) if found is None else found

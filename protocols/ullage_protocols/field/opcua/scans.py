@@ -21,13 +21,9 @@ class Gatherer:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        n = len(columns)
-        self._values, self._source = np.full(n, np.nan), np.full(n, np.nan)
-        self._quality = np.full(n, BAD, np.uint8)
-        self._forms = np.zeros(n, np.uint8)
         self._reasons: dict[int, str] = {}
         self._exact: dict[int, int | str] = {}
-        self._whole: Rows | None = None
+        self._rows: Rows | None = None
         self._filled = 0
 
     def add(self, part: Part) -> None:
@@ -37,25 +33,29 @@ class Gatherer:
             raise ValueError(f"{self._filled} rows for {n} tags")
         rows = rows_of(part.block)
         if rows.handles is None and part.first == 0 and len(rows) == n:
-            self._whole = rows
+            self._rows = rows
             return
         places = part.first + np.arange(len(rows)) if rows.handles is None else rows.handles.astype(np.int64)
         if len(places) and int(places.max()) >= n:
             raise ValueError(f"row {int(places.max())} of {n}")
-        self._values[places], self._source[places] = rows.values, rows.source
-        self._quality[places] = rows.quality
+        if self._rows is None:
+            quality, forms = np.full(n, BAD, np.uint8), bytearray(n)
+            nothing = np.full(n, np.nan)
+            self._rows = Rows(None, nothing, quality, nothing.copy(), forms, self._reasons, self._exact)
+        whole = self._rows
+        whole.values[places], whole.source[places], whole.quality[places] = rows.values, rows.source, rows.quality
         if rows.forms:
-            self._forms[places] = np.frombuffer(rows.forms, np.uint8)
+            np.frombuffer(whole.forms, np.uint8)[places] = np.frombuffer(rows.forms, np.uint8)
         self._reasons.update((int(places[row]), reason) for row, reason in rows.reasons.items())
         self._exact.update((int(places[row]), item) for row, item in rows.exact.items())
 
     def scan(self, seen: datetime) -> Scan:
         if self._filled != len(self._columns):
             raise ValueError(f"{self._filled} rows for {len(self._columns)} tags")
-        if rows := self._whole:
-            return _scan(self._columns, rows, seen)
-        forms = self._forms.tobytes() if self._forms.any() else b""
-        return Scan(self._columns, self._values, self._quality, seen, self._source, self._reasons, self._exact, forms)
+        rows = self._rows
+        if rows is None:
+            raise ValueError("no rows at all")
+        return _scan(self._columns, rows, seen)
 
 
 def scan_of_changes(columns: Columns, parts: Sequence[Part], seen: datetime, known: dict[bytes, Columns]) -> Scan:
@@ -102,4 +102,5 @@ def _joined(parts: Sequence[Part], found: Sequence[Rows]) -> Rows:
 
 
 def _scan(columns: Columns, rows: Rows, seen: datetime) -> Scan:
-    return Scan(columns, rows.values, rows.quality, seen, rows.source, rows.reasons, rows.exact, rows.forms)
+    forms = bytes(rows.forms) if any(rows.forms) else b""
+    return Scan(columns, rows.values, rows.quality, seen, rows.source, rows.reasons, rows.exact, forms)

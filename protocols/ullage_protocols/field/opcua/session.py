@@ -21,6 +21,7 @@ _TOKENS = {_ANONYMOUS: 321, _USER: 324, _CERTIFICATE: 327}
 _WORDS = {_ANONYMOUS: "an anonymous login", _USER: "a user name", _CERTIFICATE: "a certificate login"}
 LIFETIME = 120_000.0
 """Asked lifetime of a session without any request, in ms."""
+_STRONG = ("#Basic256Sha256", "#Aes128_Sha256_RsaOaep", "#Aes256_Sha256_RsaPss")
 PRODUCT = "urn:ullage:agent"
 
 
@@ -104,8 +105,7 @@ class Session:
             taken = {login.type for offer in fitting for login in offer.logins}
             words = ", ".join(word for kind, word in _WORDS.items() if kind in taken) or "none that this agent knows"
             raise FieldError(f"the server takes no {_WORDS[self._who.kind].partition(' ')[2]} there, only {words}")
-        # The policy that protects the secret best comes first.
-        return max(logins, key=lambda login: (login.policy or uri) != NONE_URI)
+        return max(logins, key=lambda login: _strength(login.policy or uri))
 
     def _activate(self, login: Login) -> None:
         link, protection = self._link, self._link.protection
@@ -163,6 +163,11 @@ class Session:
         sealed = security.seal(policy, server, struct.pack("<I", len(secret)) + secret)
         body = string(login.id) + string(self._who.user) + byte_string(sealed) + string(policy.sealing_uri)
         return body, string(None) + byte_string(None)
+
+
+def _strength(uri: str) -> int:
+    """How well a policy protects a secret: one that is known, none, one that is weak or unknown."""
+    return 2 if any(uri.endswith(name) for name in _STRONG) else uri == NONE_URI
 
 
 def namespaces(link: Link) -> list[str]:

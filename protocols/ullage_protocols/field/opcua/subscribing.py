@@ -81,8 +81,11 @@ class Subscription:
             self._waiting.add(handle)
             self._link.wanted.add(handle)
 
-    def heard(self, message: Message) -> tuple[list[Block], bool]:
-        """The rows of one report, handles in the first column; and whether reports before it were lost for good."""
+    def heard(self, message: Message) -> tuple[list[Block], str] | None:
+        """The rows of one report, handles in the first column; and which reports before it are lost for good.
+
+        None where the server only takes fewer questions.
+        """
         self._waiting.discard(message.request)
         try:
             reader = answer(message, services.PUBLISH)
@@ -90,7 +93,7 @@ class Subscription:
             if fault.status != _TOO_MANY_PUBLISH or not self._waiting:
                 raise FieldError(f"subscription lost: {fault}") from fault
             self._most = len(self._waiting)
-            return [], False
+            return None
         report = services.report(reader)
         if report.subscription != self.granted.id:
             raise HostileError(f"a report of subscription {report.subscription}, which is not ours")
@@ -102,11 +105,11 @@ class Subscription:
         self._post()
         return blocks, gap
 
-    def _missed(self, report: Report) -> tuple[list[Block], bool]:
+    def _missed(self, report: Report) -> tuple[list[Block], str]:
         """Asks again for the reports before ``report`` that did not come."""
         expected, self._expected = self._expected, report.sequence
         if expected is None or report.sequence == expected:
-            return [], False
+            return [], ""
         lost = (report.sequence - expected) % _ROUNDS
         if lost > 1_000_000:
             raise HostileError(f"report {report.sequence} where {expected} was next")
@@ -123,8 +126,8 @@ class Subscription:
             except ServiceFault:
                 pass
             else:
-                return blocks, False
-        return blocks, True
+                return blocks, ""
+        return blocks, f"reports {expected} to {(expected + lost - 1)} were lost; the server no longer has them"
 
     def _rows(self, notifications: list[tuple[int, bytes]]) -> list[Block]:
         blocks = []
@@ -136,10 +139,10 @@ class Subscription:
                 continue
             if kind != _DATA:
                 raise HostileError(f"a notification of type {kind}")
+            if int.from_bytes(body[:4], "little") > _MOST_ROWS:
+                raise HostileError(f"more than {_MOST_ROWS} rows in a report, the most that were asked for")
             block = self._decoder.decode(reader)
             services.end(reader)
-            if block.n > _MOST_ROWS:
-                raise HostileError(f"{block.n} rows in a report; at most {_MOST_ROWS} were asked for")
             blocks.append(block)
         return blocks
 
@@ -151,9 +154,9 @@ def handles_of(block: Block) -> set[int]:
     return {int.from_bytes(data[at : at + 4], "little") for at in places} if column.letter else set()
 
 
-def lost_block(n: int) -> Block:
+def lost_block(n: int, gap: str) -> Block:
     """A row for each of ``n`` tags: nobody knows what became of it meanwhile."""
-    return told_block(["reports were lost here; the server no longer has them"] * n, array("I", range(n)))
+    return told_block([gap] * n, array("I", range(n)))
 
 
 def _after(sequence: int) -> int:
