@@ -9,6 +9,8 @@ import ast
 import inspect
 import re
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,6 +221,11 @@ def test_every_link_sends_through_the_guard_alone() -> None:
                 assert ast.unparse(assignment).startswith(f"self.guard = {GUARD}("), path
                 wrapped.append(path.name)
     assert wrapped == ["rtu_link.py", "tcp_link.py"]
+
+
+def test_a_client_without_a_serial_line_never_loads_pymodbus() -> None:
+    program = "import sys, ullage_protocols.field.modbus.client; sys.exit('pymodbus' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 # --- OPC UA: no other request has an encoder ---------------------------------------------------------------------

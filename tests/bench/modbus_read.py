@@ -180,11 +180,11 @@ def main() -> int:
         print(json.dumps(told))
         return 0
     print(f"{args.devices} devices x {args.registers} registers, {args.scans} scans, {args.rounds} rounds")
-    print(f"{'reader':<22}{'CPU-s per million tags':>24}{'rounds':>24}{'target':>10}")
+    print(f"{'reader':<22}{'CPU-s per million tags':>24}{'target':>10}   rounds")
     for reader, costs in found.items():
         rounds = " ".join(f"{cost:.3f}" for cost in costs)
         target = f"{TARGETS[reader]:.2f}" if reader in TARGETS else ""
-        print(f"{reader:<22}{medians[reader]:>24.3f}{rounds:>24}{target:>10}")
+        print(f"{reader:<22}{medians[reader]:>24.3f}{target:>10}   {rounds}")
     if libmodbus is None:
         print("libmodbus is not here, its row is left out; Debian: apt-get install libmodbus-dev")
     return 0
