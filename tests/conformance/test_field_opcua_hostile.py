@@ -372,17 +372,20 @@ async def flood(peer: Peer, handle: int, _: bytes) -> None:
 
 def test_a_flood_of_reports_leaves_the_agent_its_breath() -> None:
     async def scene() -> None:
-        async with server({PUBLISH: flood}) as (port, _), server() as (honest, _):
+        async with server({PUBLISH: flood}) as (port, peers), server() as (honest, _):
             client = client_of(port, subscription=OpcuaSubscription(0.1))
             other = client_of(honest)
             await client.connect()
             await other.connect()
             before = resident()
             reports = asyncio.create_task(drain(client))
+            began, asked = time.monotonic(), peers[0].asked.count(PUBLISH)
             for _ in range(20):
                 assert (await other.read()).bad == 0
                 await asyncio.sleep(0.02)
             assert not reports.done()
+            # Four questions an interval, and no more, however fast the answers come.
+            assert peers[0].asked.count(PUBLISH) - asked <= 20 + 40 * (time.monotonic() - began) + 1
             assert resident() - before < MOST_GROWTH
             reports.cancel()
             await asyncio.gather(reports, return_exceptions=True)

@@ -13,6 +13,8 @@ import signal
 import socket
 import sys
 import time
+from array import array
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +31,7 @@ from .reading import Group
 from .session import Session, Who, limits
 from .subscribing import Subscription, handles_of, lost_block
 from .task import Task
-from .values import Block
+from .values import Block, told_block
 
 MARGIN = 64_000_000
 """Bytes of address space that the process may take beyond what it needs to start."""
@@ -90,7 +92,9 @@ class Reader:
             for at, node in enumerate(nodes)
             if node is not None
         ]
-        self.subscription = Subscription(self.link, items, self._task.publishing, self._task.keepalive, limit)
+        self.subscription = Subscription(
+            self.link, items, self._task.publishing, self._task.keepalive, limit, time.monotonic()
+        )
         self._prove({item.handle for item in items} - self.subscription.refused.keys())
 
     def _prove(self, silent: set[int]) -> None:
@@ -102,13 +106,19 @@ class Reader:
         assert subscription is not None  # noqa: S101
         first: list[Block] = []
         deadline = time.monotonic() + subscription.granted.interval / 1000 + self._task.timeout
+        alive = False
         while silent:
-            if not self.link.others and not readable(self.link.fileno(), wait=deadline - time.monotonic()):
+            now = time.monotonic()
+            if now >= deadline:
+                if alive:
+                    break
                 raise FieldError("the new subscription gives no sign of life")
-            if not self.link.others:
+            subscription.post(now)
+            if readable(self.link.fileno(), wait=min(deadline - now, subscription.rest())):
                 self.link.take()
             while self.link.others:
-                if heard := subscription.heard(self.link.others.popleft()):
+                if heard := subscription.heard(self.link.others.popleft(), now):
+                    alive = True
                     first += heard[0]
                     silent = silent.difference(*map(handles_of, heard[0])) if heard[0] else set()
         self._heard = time.monotonic()
@@ -122,11 +132,17 @@ class Reader:
             self._send([frames.pack_json(frames.IDENTITY, {"serial": serial, **identify(self.link)})])
         elif kind == frames.READ:
             group = self._groups[int(body["group"])]
-            self._parts(frames.PART, list_last(group.read()), serial)
+            self._parts(frames.PART, group.read(), serial)
 
-    def _parts(self, kind: int, blocks: Any, serial: int = 0) -> None:  # noqa: ANN401
-        for first, block, last in blocks:
-            self._send(frames.pack_part(kind, Part(serial, last, first, block)))
+    def _parts(self, kind: int, blocks: Iterable[tuple[int, Block]], serial: int = 0) -> None:
+        """First rows and blocks, as parts of one answer."""
+        held: Part | None = None
+        for first, block in blocks:
+            if held:
+                self._send(frames.pack_part(kind, held))
+            held = Part(serial, False, first, block)
+        if held:
+            self._send(frames.pack_part(kind, held._replace(last=True)))
 
     def hear(self) -> None:
         """What the server said unasked."""
@@ -137,7 +153,7 @@ class Reader:
         while self.link.others:
             if self.subscription is None:
                 raise HostileError("a report without a subscription")
-            heard = self.subscription.heard(self.link.others.popleft())
+            heard = self.subscription.heard(self.link.others.popleft(), time.monotonic())
             if heard is None:
                 continue
             blocks, gap = heard
@@ -147,26 +163,24 @@ class Reader:
             self._tell(blocks, every=bool(gap))
 
     def _tell(self, blocks: list[Block], *, every: bool) -> None:
-        """One report to the agent. ``every``: with the present value of each node behind it."""
-        kind = frames.CHANGE
-        if every:
-            for block in blocks:
-                self._send(frames.pack_part(kind, Part(0, False, 0, block)))
-            self._parts(kind, list_last(self._groups[0].read()))
-            return
-        if not blocks:
-            from .values import told_block
+        """One report to the agent. ``every``: with the present value of each node behind it.
 
-            blocks = [told_block([])]
-        for number, block in enumerate(blocks, 1):
-            self._send(frames.pack_part(kind, Part(0, number == len(blocks), 0, block)))
+        What the server refuses to watch has the last word of it: its value would otherwise pass for a watched one.
+        """
+        parts = [(0, block) for block in blocks]
+        if every:
+            assert self.subscription is not None  # noqa: S101 - only its reports come here
+            parts += self._groups[0].read()
+            if refused := self.subscription.refused:
+                parts.append((0, told_block(list(refused.values()), array("I", refused))))
+        self._parts(frames.CHANGE, parts or [(0, told_block([]))])
 
     def rest(self) -> float:
         """Seconds until something is to be done without being asked."""
         now = time.monotonic()
         due = [self.link.renewal_at(), self._asked + self._session.lifetime / 2]
         if self.subscription:
-            due[1] = self._heard + self.subscription.silence
+            due[1] = min(self._heard + self.subscription.silence, now + self.subscription.rest())
         return min(due) - now
 
     def upkeep(self) -> None:
@@ -176,6 +190,7 @@ class Reader:
         if self.subscription:
             if now >= self._heard + self.subscription.silence:
                 raise FieldError(f"subscription lost: no report within {self.subscription.silence:g} s")
+            self.subscription.post(now)
         elif now >= self._asked + self._session.lifetime / 2:
             self._asked = now
             self.link.ask(services.read([_STATE]))
@@ -185,17 +200,6 @@ class Reader:
             self._agent.sendall(b"".join(pieces))
         except OSError:
             sys.exit(0)
-
-
-def list_last(blocks: Any) -> Any:  # noqa: ANN401
-    """(first, block) as (first, block, whether it is the last)."""
-    before = None
-    for item in blocks:
-        if before is not None:
-            yield (*before, False)
-        before = item
-    if before is not None:
-        yield (*before, True)
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ _NO_DEADBAND = frozenset({0x80440000, 0x80450000, 0x808E0000})
 """Statuses of an item whose deadband the server does not know; it is then watched without one."""
 _OUTSTANDING = 3
 """Questions for a report that wait at the server, so that no report waits for a question."""
+_BURST, _SHARE = 20.0, 0.25
+"""So many questions at once, then one in so much of the publishing interval: no flood of reports is asked for."""
 _MOST_ROWS = 100_000
 _MOST_AGAIN = 16
 _DATA, _STATUS, _EVENTS = 811, 820, 916
@@ -32,7 +34,9 @@ _ROUNDS = 0xFFFFFFFF
 class Subscription:
     """Times in seconds; ``now`` is the monotonic clock's. Raises FieldError where it is or has come to an end."""
 
-    def __init__(self, link: Link, items: Sequence[Item], publishing: float, keepalive: float, limit: int) -> None:
+    def __init__(
+        self, link: Link, items: Sequence[Item], publishing: float, keepalive: float, limit: int, now: float
+    ) -> None:
         self._link = link
         count = max(1, math.ceil(keepalive / publishing))
         request = services.create_subscription(
@@ -51,7 +55,9 @@ class Subscription:
         self._acknowledge: list[tuple[int, int]] = []
         self._waiting: set[int] = set()
         self._most = _OUTSTANDING
-        self._post()
+        self._pause = _SHARE * interval
+        self._left, self._counted = _BURST, now
+        self.post(now)
 
     def _create(self, items: list[Item], size: int) -> None:
         while items:
@@ -73,15 +79,23 @@ class Subscription:
                 elif status >> 30:
                     self.refused[item.handle] = f"server refused to watch it: {told(status)}"
 
-    def _post(self) -> None:
-        while len(self._waiting) < self._most:
+    def post(self, now: float) -> None:
+        """Asks for as many reports as may be asked for by now."""
+        self._left = min(self._left + (now - self._counted) / self._pause, _BURST)
+        self._counted = now
+        while len(self._waiting) < self._most and self._left >= 1:
+            self._left -= 1
             request = services.publish(self._acknowledge)
             self._acknowledge = []
             handle = self._link.post(request, patient=True)
             self._waiting.add(handle)
             self._link.wanted.add(handle)
 
-    def heard(self, message: Message) -> tuple[list[Block], str] | None:
+    def rest(self) -> float:
+        """Seconds until another report may be asked for; many where enough are asked for."""
+        return self._pause if len(self._waiting) < self._most else 86_400.0
+
+    def heard(self, message: Message, now: float) -> tuple[list[Block], str] | None:
         """The rows of one report, handles in the first column; and which reports before it are lost for good.
 
         None where the server only takes fewer questions.
@@ -102,7 +116,7 @@ class Subscription:
             self._expected = _after(report.sequence)
             self._acknowledge.append((report.subscription, report.sequence))
             blocks += self._rows(report.notifications)
-        self._post()
+        self.post(now)
         return blocks, gap
 
     def _missed(self, report: Report) -> tuple[list[Block], str]:
