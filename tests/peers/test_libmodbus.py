@@ -19,8 +19,7 @@ WRONG_TRANSACTION, BYTE_BY_BYTE, ONE_FOR_TWO, WRONG_UNIT, BUSY, TWICE, LESS = 30
 PLAIN = tag_at("plain", "holding:10")
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C server, compiled against Debian's libmodbus."""
     built = tmp_path_factory.mktemp("libmodbus") / "server"
     source = SERVERS / "libmodbus.c"
@@ -31,9 +30,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def port(peers: Peers, referee: Referee, server: Path) -> int:
+def port(peers: Peers, referee: Referee, tmp_path_factory: pytest.TempPathFactory) -> int:
     free = referee.speaks(free_port(), "mbtcp")
-    peers.start(server, str(free), says="ready")
+    peers.start(compiled(tmp_path_factory), str(free), says="ready")
     return free
 
 
