@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -22,7 +23,7 @@ COLUMNS = {
 
 @dataclass
 class Heard:
-    """Requests counted by what they ask, of our side and of others.
+    """Requests counted by what they ask, of our side and of others; ``ports`` counts ours by port.
 
     Modbus by function ("43/14" with its MEI type), OPC UA by message type and node id of the service ("MSG 631"),
     "MSG encrypted" where only the two ends can read it. ``foreign`` are packets that are not of the protocol.
@@ -31,6 +32,7 @@ class Heard:
     ours: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     foreign: Counter[str] = field(default_factory=Counter)
+    ports: Counter[int] = field(default_factory=Counter)
 
 
 class Referee:
@@ -41,8 +43,16 @@ class Referee:
         self._spoken: dict[int, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self.refused = "" if shutil.which("dumpcap") and shutil.which("tshark") else "tshark is not installed"
+        self._log = folder / "dumpcap.log"
         if not self.refused:
-            self._start(folder / "dumpcap.log")
+            self._start(self._log)
+
+    @property
+    def dropped(self) -> int:
+        """Packets that the capture missed, as it says itself when it ends."""
+        found = re.search(r"received/dropped on interface 'Loopback: lo': \d+/(\d+)", self._log.read_text())
+        assert found, self._log.read_text()
+        return int(found[1])
 
     def _start(self, log: Path) -> None:
         wanted = f"tcp portrange {PORTS.start}-{PORTS.stop - 1}"
@@ -65,6 +75,10 @@ class Referee:
         self._spoken[port] = protocol
         return port
 
+    def ports(self, protocol: str) -> list[int]:
+        """The ports that speak ``protocol``."""
+        return sorted(port for port, spoken in self._spoken.items() if spoken == protocol)
+
     def stop(self) -> None:
         """Ends the capture; safe any number of times."""
         if self._process is not None and self._process.poll() is None:
@@ -75,7 +89,7 @@ class Referee:
     def heard(self, protocol: str) -> Heard:
         """What was asked in ``protocol``, over all ports that speak it."""
         heard = Heard()
-        ports = sorted(port for port, spoken in self._spoken.items() if spoken == protocol)
+        ports = self.ports(protocol)
         columns = COLUMNS[protocol]
         command = ["tshark", "-r", str(self._file), "-Y", "tcp.len > 0", "-T", "fields", "-E", "aggregator=/"]
         for port in ports:
@@ -88,6 +102,7 @@ class Referee:
                 continue
             asked = _opcua(*found) if protocol == "opcua" else _modbus(*found)
             (heard.others if source == OTHERS else heard.ours).update(asked)
+            heard.ports[int(port)] += 0 if source == OTHERS else len(asked)
             if not asked:
                 heard.foreign[f"to port {port} from {source}"] += 1
         return heard
