@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ullage_protocols.field.base import Identity
+from ullage_protocols.field.modbus.bus import BusPool
 from ullage_protocols.field.modbus.client import ModbusClient
 from ullage_protocols.field.modbus.spec import ModbusDevice, ModbusTag, tag_at
 from ullage_protocols.field.opcua.client import OpcuaClient
@@ -23,9 +24,9 @@ def clock() -> datetime:
 
 
 @asynccontextmanager
-async def connected(device: ModbusDevice | OpcuaDevice) -> AsyncIterator[Any]:
-    """A connected client of ``device``, closed at the end."""
-    client = ModbusClient(device, clock) if isinstance(device, ModbusDevice) else OpcuaClient(device, clock)
+async def connected(device: ModbusDevice | OpcuaDevice, pool: BusPool | None = None) -> AsyncIterator[Any]:
+    """A connected client of ``device``, closed at the end; clients on one serial line have one ``pool``."""
+    client = ModbusClient(device, clock, pool) if isinstance(device, ModbusDevice) else OpcuaClient(device, clock)
     await client.connect()
     try:
         yield client

@@ -91,9 +91,11 @@ class Referee:
         heard = Heard()
         ports = self.ports(protocol)
         columns = COLUMNS[protocol]
-        command = ["tshark", "-r", str(self._file), "-Y", "tcp.len > 0", "-T", "fields", "-E", "aggregator=/"]
+        command = ["tshark", "-r", str(self._file), "-Y", "tcp.len > 0", "-T", "fields"]
         for port in ports:
             command += ["-d", f"tcp.port=={port},{protocol}"]
+        if protocol != "opcua":  # which way a packet goes is told by the port that these are set to
+            command += ["-o", f"{protocol}.tcp.port:{','.join(map(str, ports))}"]
         for column in ("tcp.dstport", "ip.src", *columns):
             command += ["-e", column]
         for line in output_of(*command, seconds=120).splitlines():
@@ -109,11 +111,11 @@ class Referee:
 
 
 def _modbus(functions: str, mei: str) -> list[str]:
-    kinds = iter(mei.split("/"))
-    return [f"43/{next(kinds, '')}" if function == "43" else function for function in functions.split("/") if function]
+    kinds = iter(mei.split(","))
+    return [f"43/{next(kinds, '')}" if function == "43" else function for function in functions.split(",") if function]
 
 
 def _opcua(kinds: str, services: str) -> list[str]:
     """Message and service come in step: one service a message, none where it is encrypted or has none."""
-    known = iter(service for service in services.split("/") if service)
-    return [f"{kind} {next(known, 'encrypted')}" if kind == "MSG" else kind for kind in kinds.split("/") if kind]
+    known = iter(service for service in services.split(",") if service)
+    return [f"{kind} {next(known, 'encrypted')}" if kind == "MSG" else kind for kind in kinds.split(",") if kind]

@@ -25,6 +25,8 @@ VALUES: dict[str, Callable[[int], int]] = {
     "libmodbus": lambda at: 1000 + at,
     "mbtool": lambda at: 100 + at,
 }
+ONE_AT_A_TIME = {"mbtool"}
+"""pymodbus, on which mbtool's plain server stands, answers only the first of several requests that come together."""
 ADDRESSES = {"umodbus": [at for at in range(30) if at not in (5, 6, 17)]}
 
 
@@ -66,7 +68,11 @@ def test_every_value_is_its_own(peer: tuple[str, int], in_flight: int) -> None:
             for _ in range(30):
                 assert values(list(await client.read())) == wanted
 
-    asyncio.run(scene())
+    if name in ONE_AT_A_TIME and in_flight > 1:
+        with pytest.raises(FieldError, match="no reply"):
+            asyncio.run(scene())
+    else:
+        asyncio.run(scene())
 
 
 def test_replies_out_of_turn_are_each_their_own_requests(peers: Peers, referee: Referee) -> None:

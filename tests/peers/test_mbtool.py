@@ -81,10 +81,10 @@ def test_all_four_tables_of_both_units(plc: ModbusDevice) -> None:
         assert found == wanted + [at % 4 == 1 for at in range(40)] * 2
 
 
-def test_identity(plc: ModbusDevice) -> None:
+def test_identity_as_far_as_the_device_says_that_it_goes(plc: ModbusDevice) -> None:
+    """This server names itself of the basic level: maker, code and revision, and nothing beyond is asked of it."""
     who = identity(plc)
-    assert (who.vendor, who.product, who.firmware) == ("Acme", "PK-3", "1.9")
-    assert who.model in ("P3", "Packer")
+    assert (who.vendor, who.product, who.model, who.firmware) == ("Acme", "PK-3", "", "1.9")
 
 
 def test_a_unit_that_is_not_there_keeps_silent(plc: ModbusDevice) -> None:

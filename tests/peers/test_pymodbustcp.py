@@ -59,7 +59,7 @@ def test_beyond_the_last_register_is_refused_and_costs_its_own_tags_only(port: i
 
 def test_identity(port: int) -> None:
     who = identity(plc(port, tag_at("a", "holding:0")))
-    assert (who.vendor, who.product, who.firmware) == ("Acme", "FP-7", "2.4.1")
+    assert (who.vendor, who.product, who.model, who.firmware) == ("Acme", "Filler", "F7", "2.4.1")
 
 
 def test_twelve_at_once_each_have_their_own_values_or_no_connection(port: int) -> None:

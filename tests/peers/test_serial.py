@@ -13,6 +13,7 @@ from peers.referee import Referee
 from peers.test_libmodbus import BUSY, ONE_FOR_TWO, compiled
 from peers.test_mbtool import BAD_CRC, COUNT, DELAY, DROP, EXCEPTION, MBTOOL, PLAIN, SHAPE, polls, start
 from ullage_protocols.field.base import FieldError
+from ullage_protocols.field.modbus.bus import BusPool
 from ullage_protocols.field.modbus.spec import ModbusDevice, tag_at
 from ullage_protocols.sample import Quality
 
@@ -106,12 +107,12 @@ def test_both_units_and_the_identity(faulty: ModbusDevice) -> None:
 
 def test_units_on_one_line_are_asked_in_turn(peers: Peers, packer: int) -> None:
     """Two clients of the same line, read at the same time: neither ever hears the other's reply."""
-    path = peers.line_to(packer)
+    path, pool = peers.line_to(packer), BusPool()
 
     async def scene() -> None:
         one = line(path, unit=1, tags=registers(80, 10))
         other = replace(one, name="other", unit=5, tags=registers(90, 10))
-        async with asyncio.timeout(20), connected(one) as first, connected(other) as second:
+        async with asyncio.timeout(20), connected(one, pool) as first, connected(other, pool) as second:
             for _ in range(10):
                 here, there = await asyncio.gather(first.read(), second.read())
                 assert values(list(here)) == [100 + at for at in range(80, 90)]
@@ -121,11 +122,11 @@ def test_units_on_one_line_are_asked_in_turn(peers: Peers, packer: int) -> None:
 
 
 def test_a_silent_unit_costs_its_timeout_and_its_neighbour_is_read(peers: Peers, packer: int) -> None:
-    path = peers.line_to(packer)
+    path, pool = peers.line_to(packer), BusPool()
 
     async def scene() -> None:
         speaking, silent = line(path), replace(line(path), name="silent", unit=9)
-        async with asyncio.timeout(20), connected(speaking) as here, connected(silent) as gone:
+        async with asyncio.timeout(20), connected(speaking, pool) as here, connected(silent, pool) as gone:
             for _ in range(2):
                 with pytest.raises(FieldError, match="no reply"):
                     await gone.read()
@@ -175,13 +176,13 @@ def test_a_late_reply_of_the_same_unit_and_size_never_becomes_the_next_value(fau
 
 def test_a_late_reply_on_a_shared_line_never_becomes_a_neighbours_value(peers: Peers, packer: int) -> None:
     """The same unit configured twice: what one no longer waits for must not answer the other."""
-    path = peers.line_to(packer)
+    path, pool = peers.line_to(packer), BusPool()
 
     async def scene() -> None:
         late = line(path, tags=(tag_at("late", f"holding:{DELAY}"),))
         plain = replace(line(path), name="plain")
         good = 0
-        async with asyncio.timeout(25), connected(late) as slow, connected(plain) as quick:
+        async with asyncio.timeout(25), connected(late, pool) as slow, connected(plain, pool) as quick:
             for _ in range(4):
                 with pytest.raises(FieldError):
                     await slow.read()

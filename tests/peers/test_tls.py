@@ -72,7 +72,7 @@ def test_the_certificate_that_it_showed_is_on_record(terminator: Terminator) -> 
     who = identity(terminator.device("tls13"))
     assert who.certificate == hashlib.sha256(terminator.server.der.read_bytes()).hexdigest()
     assert who.certificate_expires is not None
-    assert (who.vendor, who.product) == ("Acme", "FP-7")
+    assert (who.vendor, who.product) == ("Acme", "Filler")
 
 
 def refused(device: ModbusDevice) -> str:
