@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -58,6 +59,8 @@ class Peers:
     """The processes of one test or module; ``close`` ends them all."""
 
     folder: Path
+    last: subprocess.Popen[bytes] | None = None
+    """The peer that was started last, to freeze it or to end it."""
     _ending: ExitStack = field(default_factory=ExitStack)
     _count: Iterator[int] = field(default_factory=itertools.count)
 
@@ -67,7 +70,7 @@ class Peers:
         """Starts a peer and waits until it listens on ``port``, has said ``says`` or made ``path``. Gives its log."""
         program, *arguments = command
         log = self.folder / f"peer-{next(self._count)}.log"
-        process = self._ending.enter_context(_running([installed(program), *arguments], log, env))
+        process = self.last = self._ending.enter_context(_running([installed(program), *arguments], log, env))
         end = time.monotonic() + STARTING
         while not _up(log, port, says, path):
             if process.poll() is not None or time.monotonic() > end:
@@ -81,9 +84,9 @@ class Peers:
         self.start(python_of(peer), SERVERS / script, str(port), *arguments, port=port)
         return port
 
-    def node(self, script: str, *arguments: str, says: str = "ready") -> int:
+    def node(self, script: str, *arguments: str, says: str = "ready", port: int | None = None) -> int:
         """Starts a server written for node in the npm folder; gives its port."""
-        port = free_port()
+        port = port or free_port()
         modules = HOME / "npm" / "node_modules"
         if not modules.is_dir():
             pytest.skip("the npm peers are not installed; run tools/peers.sh")
@@ -132,6 +135,7 @@ def _running(command: Sequence[str | Path], log: Path, env: Mapping[str, str]) -
     try:
         yield process
     finally:
+        process.send_signal(signal.SIGCONT)
         process.terminate()
         try:
             process.wait(3)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -16,11 +19,13 @@ from peers.pki import Pair, self_signed
 from peers.reading import connected, identity, read, values
 from peers.referee import Referee
 from ullage_protocols.field.base import FieldError
-from ullage_protocols.field.opcua.spec import Mode, OpcuaDevice, OpcuaSecurity, OpcuaTag, Policy
-from ullage_protocols.sample import Quality
+from ullage_protocols.field.opcua.spec import Mode, OpcuaDevice, OpcuaSecurity, OpcuaSubscription, OpcuaTag, Policy
+from ullage_protocols.sample import Quality, Sample
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 TIMEOUT = 8.0
+
+FAST = OpcuaSubscription(publishing=0.2, keepalive=1.0)
 
 
 @dataclass
@@ -34,7 +39,7 @@ class Station:
 
     def device(self, *names: str, **more: Any) -> OpcuaDevice:
         """The nodes of the server's own namespace that are called ``names``."""
-        tags = tuple(OpcuaTag(name, f"ns=1;s={name}") for name in names)
+        tags = tuple(OpcuaTag(name, f"ns=1;s={name}") for name in names or ("double",))
         return OpcuaDevice("station", f"opc.tcp://127.0.0.1:{self.port}", timeout=TIMEOUT, tags=tags, **more)
 
     def security(self, policy: Policy, mode: Mode, client: Pair | None = None, server: Pair | None = None) -> Any:
@@ -169,7 +174,8 @@ def test_a_server_with_another_certificate_is_refused(station: Station) -> None:
 
 def test_who_it_is_and_which_ways_in_it_offers(station: Station) -> None:
     who = identity(station.device("double"))
-    assert (who.vendor, who.product, who.firmware) == ("Acme", "Peer 7", "7.2.1")
+    assert (who.vendor, who.product) == ("Acme", "Peer 7")
+    assert who.firmware.startswith("7.2.1")
     offered = {(endpoint.policy.rsplit("#")[-1], endpoint.mode) for endpoint in who.endpoints}
     assert len(offered) == 7
     assert ("None", "None") in {(policy, mode.rstrip("_")) for policy, mode in offered}
@@ -189,3 +195,145 @@ def test_a_moving_value_moves(station: Station) -> None:
             assert all(earlier < later for (_, earlier), (_, later) in itertools.pairwise(seen))
 
     asyncio.run(scene())
+
+
+def test_machine_by_the_names_of_its_companion_specifications(station: Station) -> None:
+    """Machinery and PackML, found by browse path: what a person can write down without knowing a node id."""
+    machine = "/Objects/4:Machines/1:Filler"
+    wanted = {
+        f"{machine}/2:Identification/2:SerialNumber": "S-7",
+        f"{machine}/2:Identification/2:SoftwareRevision": "7.2.1",
+        f"{machine}/2:Identification/2:Manufacturer": "Acme",
+        f"{machine}/1:PackMLObjects/5:Status/5:CurMachSpeed": 11.5,
+        f"{machine}/1:PackMLObjects/5:Status/5:MachSpeed": 12.5,
+        f"{machine}/1:PackMLObjects/5:Status/5:EquipmentStarved": True,
+        f"{machine}/1:PackMLObjects/5:Status/5:UnitModeCurrent": 1,
+        f"{machine}/1:PackMLObjects/5:BaseStateMachine/CurrentState": "Execute",
+    }
+    tags = tuple(OpcuaTag(path.rsplit(":")[-1], path=path) for path in wanted)
+    tags += (OpcuaTag("nowhere", path=f"{machine}/1:Nothing"),)
+    *found, nowhere = read(replace(station.device(), tags=tags))
+    assert values(found) == list(wanted.values())
+    assert (nowhere.value, nowhere.quality) == (None, Quality.BAD)
+    assert "BadNoMatch" in nowhere.reason
+
+
+def test_a_namespace_is_found_by_its_name(station: Station) -> None:
+    tags = (OpcuaTag("level", "nsu=urn:peers:node-opcua;s=double"), OpcuaTag("gone", "nsu=urn:nobody;s=double"))
+    level, gone = read(replace(station.device(), tags=tags))
+    assert (level.value, gone.value, gone.quality) == (-1234.5678, None, Quality.BAD)
+
+
+def subscribed(device: OpcuaDevice, act: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def scene() -> Any:
+        async with asyncio.timeout(40), connected(replace(device, subscription=FAST)) as client:
+            return await act(client)
+
+    return asyncio.run(scene())
+
+
+async def reports(client: Any, seconds: float) -> list[Sample]:
+    """Everything that is reported for ``seconds``."""
+    loop, found = asyncio.get_running_loop(), []
+    end = loop.time() + seconds
+    while loop.time() < end:
+        found += list(await client.changes())
+    return found
+
+
+def test_the_first_report_holds_every_tag_and_the_next_only_what_changed(station: Station) -> None:
+    names = ["double", "string", "good", "stale", "broken", "counter", "nowhere"]
+
+    async def act(client: Any) -> None:
+        first = {sample.tag: sample for sample in await client.changes()}
+        assert set(first) == set(names)
+        assert (first["double"].value, first["string"].value, first["good"].value) == (-1234.5678, "füller 7 ✓", 1.5)
+        assert (first["stale"].value, first["stale"].quality) == (2.5, Quality.UNCERTAIN)
+        assert [first[name].quality for name in ("broken", "nowhere")] == [Quality.BAD] * 2
+        assert "BadNodeIdUnknown" in first["nowhere"].reason
+        later = await reports(client, 2)
+        assert {sample.tag for sample in later} == {"counter"}
+
+    subscribed(station.device(*names), act)
+
+
+def test_no_look_between_two_reports_is_lost(station: Station) -> None:
+    """The counter moves every 100 ms, is looked at every 50 and reported every 200: each number comes, in order.
+
+    The first report may hold it twice: as it was read, and as the subscription first saw it.
+    """
+    device = station.device()
+    tags = (OpcuaTag("counter", "ns=1;s=counter", sampling=0.05, queue=20),)
+
+    async def act(client: Any) -> list[Any]:
+        return [sample.value for sample in await reports(client, 4)]
+
+    counts = subscribed(replace(device, tags=tags), act)
+    assert len(counts) >= 20
+    counts = counts[1:] if counts[0] == counts[1] else counts
+    assert counts == list(range(counts[0], counts[0] + len(counts)))
+
+
+def test_a_change_of_quality_is_reported_though_the_value_stays(station: Station) -> None:
+    async def act(client: Any) -> list[Sample]:
+        return await reports(client, 4)
+
+    found = subscribed(station.device("flipping"), act)
+    qualities = [sample.quality for sample in found]
+    assert {Quality.GOOD, Quality.BAD} == set(qualities)
+    assert all(sample.value == (7.5 if sample.quality is Quality.GOOD else None) for sample in found)
+
+
+def test_a_quiet_subscription_proves_that_it_lives(station: Station) -> None:
+    """Nothing changes for three keepalives: empty reports come, and no error."""
+
+    async def act(client: Any) -> None:
+        assert {sample.value for sample in await client.changes()} == {-1234.5678}
+        empty = [await client.changes() for _ in range(2)]
+        assert [len(scan) for scan in empty] == [0, 0]
+
+    subscribed(station.device("double"), act)
+
+
+def test_a_subscription_under_encryption(station: Station) -> None:
+    async def act(client: Any) -> list[Any]:
+        return [sample.value for sample in await reports(client, 2)]
+
+    counts = subscribed(station.device("counter", security=station.security("Basic256Sha256", "SignAndEncrypt")), act)
+    assert len(set(counts)) >= 5
+    assert counts == sorted(counts)
+
+
+@pytest.mark.parametrize("fate", ["killed", "frozen"])
+def test_a_lost_server_is_told_and_after_its_return_everything_is_reported_anew(
+    peers: Peers, referee: Referee, station: Station, tmp_path: Path, fate: str
+) -> None:
+    self_signed(tmp_path, "server", "urn:peers:node-opcua")
+    arguments = ("node_opcua.js", str(tmp_path), str(station.client.der))
+    port = referee.speaks(peers.node(*arguments), "opcua")
+    device = replace(station.device("double", "counter"), url=f"opc.tcp://127.0.0.1:{port}", timeout=2.0)
+
+    async def act(client: Any) -> None:
+        loop = asyncio.get_running_loop()
+        assert {sample.tag for sample in await client.changes()} == {"double", "counter"}
+        assert await reports(client, 1)
+        assert peers.last is not None
+        peers.last.send_signal(signal.SIGKILL if fate == "killed" else signal.SIGSTOP)
+        before = loop.time()
+        with pytest.raises(FieldError, match="station"):
+            await reports(client, 30)
+        assert loop.time() - before < (2 if fate == "killed" else 12)
+        with pytest.raises(FieldError):
+            await client.connect()
+        if fate == "killed":
+            peers.last.wait(5)
+            await asyncio.to_thread(peers.node, *arguments, port=port)
+        else:
+            peers.last.send_signal(signal.SIGCONT)
+        await client.connect()
+        assert {sample.tag for sample in await client.changes()} == {"double", "counter"}
+        later = [sample.value for sample in await reports(client, 2) if sample.tag == "counter"]
+        assert len(set(later)) >= 5
+        assert later == sorted(later)
+
+    subscribed(device, act)

@@ -90,7 +90,7 @@ def test_one_register_where_two_were_asked_and_a_busy_device(libmodbus: ModbusDe
 
 def test_a_packer_on_pymodbus_own_serial_server(peers: Peers, referee: Referee) -> None:
     far, near = peers.line(referee.speaks(free_port(), "mbrtu"))
-    peers.start(MBTOOL, "--slave", "-m", "rtu", "-p", far, "-b", "115200", "-a", "3", says="115200")
+    peers.start(MBTOOL, "--slave", "-m", "rtu", "-p", far, "-b", "115200", "-a", "3", says="server started")
     unit = line(near, unit=3, timeout=3.0, tags=(*registers(0, 10), *registers(0, 10, "input")))
     found = values(read(unit))
     assert found[:10] == [100 * (at + 1) for at in range(10)]
@@ -174,13 +174,16 @@ def test_a_late_reply_of_the_same_unit_and_size_never_becomes_the_next_value(fau
         assert poll in ([None, 100], [None, None], [100 + DELAY, 100])
 
 
-def test_a_late_reply_on_a_shared_line_never_becomes_a_neighbours_value(peers: Peers, packer: int) -> None:
+@pytest.mark.parametrize("max_gap", [0, 8])
+def test_a_late_reply_on_a_shared_line_never_becomes_a_neighbours_value(
+    peers: Peers, packer: int, max_gap: int
+) -> None:
     """The same unit configured twice: what one no longer waits for must not answer the other."""
     path, pool = peers.line_to(packer), BusPool()
 
     async def scene() -> None:
-        late = line(path, tags=(tag_at("late", f"holding:{DELAY}"),))
-        plain = replace(line(path), name="plain")
+        late = line(path, tags=(tag_at("late", f"holding:{DELAY}"),), max_gap=max_gap)
+        plain = replace(line(path, max_gap=max_gap), name="plain")
         good = 0
         async with asyncio.timeout(25), connected(late, pool) as slow, connected(plain, pool) as quick:
             for _ in range(4):

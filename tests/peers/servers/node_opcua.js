@@ -89,13 +89,27 @@ async function main() {
             { dataType: DataType.Double, value: 7.5 }, bad ? StatusCodes.BadSensorFailure : StatusCodes.Good);
     }, 100);
 
-    const machinery = space.getNamespaceIndex("http://opcfoundation.org/UA/Machinery/");
-    const packml = space.getNamespaceIndex("http://opcfoundation.org/UA/PackML/");
-    const machines = space.findNode(`ns=${machinery};i=1001`);
-    const machine = own.addObject({ organizedBy: machines, browseName: "Filler", nodeId: "s=filler" });
-    const unit = space.findObjectType("PackMLBaseObjectType", packml)
-        .instantiate({ browseName: "PackMLObjects", componentOf: machine, nodeId: "s=filler.packml" });
-    console.log(`namespaces ${machinery} ${packml} ${unit.nodeId}`);
+    // A machine as the Machinery and PackML companion specifications describe it.
+    const namespace = (name) => space.getNamespaceIndex(`http://opcfoundation.org/UA/${name}/`);
+    const machine = own.addObject({
+        organizedBy: space.findNode(`ns=${namespace("Machinery")};i=1001`), browseName: "Filler", nodeId: "s=filler",
+    });
+    const unit = space.findObjectType("PackMLBaseObjectType", namespace("PackML"))
+        .instantiate({ browseName: "PackMLObjects", componentOf: machine });
+    const identification = space.findObjectType("MachineIdentificationType", namespace("Machinery")).instantiate({
+        browseName: { name: "Identification", namespaceIndex: namespace("DI") }, componentOf: machine,
+        optionals: ["Model", "SoftwareRevision"],
+    });
+    const is = (variable, dataType, value) => variable.setValueFromSource({ dataType, value });
+    is(unit.status.curMachSpeed, DataType.Float, 11.5);
+    is(unit.status.machSpeed, DataType.Float, 12.5);
+    is(unit.status.equipmentStarved, DataType.Boolean, true);
+    is(unit.status.unitModeCurrent, DataType.Int32, 1);
+    is(unit.baseStateMachine.currentState, DataType.LocalizedText, { text: "Execute" });
+    is(identification.serialNumber, DataType.String, "S-7");
+    is(identification.softwareRevision, DataType.String, "7.2.1");
+    is(identification.manufacturer, DataType.LocalizedText, { text: "Acme" });
+    console.log(`namespaces ${["DI", "Machinery", "PackML"].map(namespace)}`);
     await server.start();
     console.log("ready");
 }
