@@ -309,7 +309,7 @@ def test_a_lost_server_is_told_and_after_its_return_everything_is_reported_anew(
     peers: Peers, referee: Referee, station: Station, tmp_path: Path, fate: str
 ) -> None:
     self_signed(tmp_path, "server", "urn:peers:node-opcua")
-    arguments = ("node_opcua.js", str(tmp_path), str(station.client.der))
+    arguments = ("node_opcua.js", str(tmp_path), str(station.client.der), "small")
     port = referee.speaks(peers.node(*arguments), "opcua")
     device = replace(station.device("double", "counter"), url=f"opc.tcp://127.0.0.1:{port}", timeout=2.0)
 

@@ -57,7 +57,8 @@ def stopped(referee: Referee, peers: Peers, tmp_path_factory: pytest.TempPathFac
 
 def _station(peers: Peers, folder: Path) -> int:
     self_signed(folder, "server", "urn:peers:node-opcua")
-    return peers.node("node_opcua.js", str(folder), str(self_signed(folder, "client", "urn:peers:other").der))
+    client = self_signed(folder, "client", "urn:peers:other")
+    return peers.node("node_opcua.js", str(folder), str(client.der), "small")
 
 
 async def _write(port: int) -> None:

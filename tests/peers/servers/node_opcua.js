@@ -1,5 +1,6 @@
 // node-opcua: every policy, users, limits, qualities, moving values, PackML and Machinery.
-// Arguments: port, folder with server.pem and server.key, the client certificate that it trusts.
+// Arguments: port, folder with server.pem and server.key, the client certificate that it trusts; "small" leaves out
+// what takes long to build.
 const fs = require("fs");
 const path = require("path");
 const {
@@ -7,7 +8,8 @@ const {
     VariantArrayType, nodesets,
 } = require("node-opcua");
 
-const [port, folder, trusted] = process.argv.slice(2);
+const [port, folder, trusted, small] = process.argv.slice(2);
+const companions = [nodesets.di, nodesets.ia, nodesets.machinery, nodesets.packML];
 const THEN = new Date("2026-01-01T00:00:00Z");
 
 async function main() {
@@ -23,7 +25,7 @@ async function main() {
         host: "127.0.0.1",
         alternateHostname: ["127.0.0.1"],
         resourcePath: "",
-        nodeset_filename: [nodesets.standard, nodesets.di, nodesets.ia, nodesets.machinery, nodesets.packML],
+        nodeset_filename: [nodesets.standard, ...(small ? [] : companions)],
         serverInfo: { applicationUri: "urn:peers:node-opcua", productUri: "urn:peers:product" },
         buildInfo: { productName: "Peer 7", manufacturerName: "Acme", softwareVersion: "7.2.1", buildNumber: "42" },
         serverCertificateManager: certificates,
@@ -63,7 +65,7 @@ async function main() {
     add("nan", DataType.Double, NaN);
     add("infinite", DataType.Double, Infinity);
     add("array", DataType.Double, [1, 2, 3], { valueRank: 1, variant: { arrayType: VariantArrayType.Array } });
-    for (let at = 0; at < 2500; at++) add(`n${at}`, DataType.Double, at * 0.5);
+    for (let at = 0; at < (small ? 10 : 2500); at++) add(`n${at}`, DataType.Double, at * 0.5);
 
     const told = (name, statusCode, value) => {
         const variable = add(name, DataType.Double, value);
@@ -89,7 +91,13 @@ async function main() {
             { dataType: DataType.Double, value: 7.5 }, bad ? StatusCodes.BadSensorFailure : StatusCodes.Good);
     }, 100);
 
-    // A machine as the Machinery and PackML companion specifications describe it.
+    if (!small) addMachine(space, own);
+    await server.start();
+    console.log("ready");
+}
+
+// A machine as the Machinery and PackML companion specifications describe it.
+function addMachine(space, own) {
     const namespace = (name) => space.getNamespaceIndex(`http://opcfoundation.org/UA/${name}/`);
     const machine = own.addObject({
         organizedBy: space.findNode(`ns=${namespace("Machinery")};i=1001`), browseName: "Filler", nodeId: "s=filler",
@@ -109,9 +117,6 @@ async function main() {
     is(identification.serialNumber, DataType.String, "S-7");
     is(identification.softwareRevision, DataType.String, "7.2.1");
     is(identification.manufacturer, DataType.LocalizedText, { text: "Acme" });
-    console.log(`namespaces ${["DI", "Machinery", "PackML"].map(namespace)}`);
-    await server.start();
-    console.log("ready");
 }
 
 main().catch((error) => {
