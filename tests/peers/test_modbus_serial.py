@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from peers.kit import Peers
 from peers.reading import connected, read, registers, values
 from peers.referee import Referee
 from ullage_protocols.field.base import FieldError
+from ullage_protocols.field.modbus.bus import BusPool
 from ullage_protocols.field.modbus.spec import ModbusDevice, ModbusTag, tag_at
 
 NEVER, LATE = tag_at("never", "holding:66"), tag_at("late", "holding:77")
@@ -47,18 +49,23 @@ def test_patience_gets_the_late_value(port: int) -> None:
     assert values(read(plc(port, LATE, timeout=4.0))) == [1077]
 
 
-def test_a_reply_that_comes_after_the_timeout_never_becomes_a_value_of_the_next_request(port: int) -> None:
-    """The late register holds 1077, the others 1000 + their own address: any mix-up shows."""
+@pytest.mark.parametrize("share", [False, True])
+def test_a_reply_that_comes_after_the_timeout_never_becomes_a_value_of_the_next_request(port: int, share: bool) -> None:
+    """The late register holds 1077, the others 1000 + their own address: any mix-up shows.
+
+    Shared, the connection outlives the timeout: the late reply arrives while the neighbour waits for register 88,
+    which also takes 1.5 s.
+    """
 
     async def scene() -> None:
-        around = plc(port, tag_at("near", "holding:78"), timeout=0.4)
-        async with asyncio.timeout(20), connected(plc(port, LATE, timeout=0.4)) as late, connected(around) as near:
+        pool = BusPool()
+        slow = plc(port, LATE, timeout=0.4, share=share)
+        around = replace(slow, name="near", timeout=4.0, tags=(tag_at("near", "holding:88"),))
+        async with asyncio.timeout(20), connected(slow, pool) as late, connected(around, pool) as near:
             for _ in range(3):
                 with pytest.raises(FieldError, match="no reply"):
                     await late.read()
-                for _ in range(12):
-                    assert values(list(await near.read())) == [1078]
-                    await asyncio.sleep(0.05)
+                assert values(list(await near.read())) == [1088]
                 await late.connect()
 
     asyncio.run(scene())

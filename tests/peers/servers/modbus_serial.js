@@ -1,10 +1,10 @@
-// modbus-serial: holding 66 is never answered, 77 after 1.5 s; the others are 1000 + address. Arguments: port.
+// modbus-serial: holding 66 is never answered, 77 and 88 after 1.5 s; the others are 1000 + address. Arguments: port.
 const { ServerTCP } = require("modbus-serial");
 
 const vector = {
     getHoldingRegister(address, unit, reply) {
         if (address === 66) return;
-        setTimeout(() => reply(null, 1000 + address), address === 77 ? 1500 : 0);
+        setTimeout(() => reply(null, 1000 + address), address === 77 || address === 88 ? 1500 : 0);
     },
     getInputRegister: async (address, unit) => unit * 100 + address,
     getCoil: (address) => address % 2 === 0,
