@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: help setup demo test check unit picture bench lock clean
+.PHONY: help setup demo test check unit peers picture bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,10 @@ check: setup ## lint, format, types, import contracts
 unit: setup
 	$(BIN)/pytest -q --doctest-modules --durations=10
 
+peers: setup ## the field clients against servers that others wrote (installs them into .peers/)
+	@tools/peers.sh
+	$(BIN)/pytest -q --durations=10 tests/peers
+
 picture: setup ## the live page as docs/page.png, from a demo of its own (needs chromium)
 	@$(BIN)/ullage-plant demo --picture docs/page.png
 
@@ -39,4 +43,4 @@ lock: ## resolve the dependencies anew
 	@tools/setup.sh && tools/lock.sh --upgrade
 
 clean: ## remove what was installed and made
-	rm -rf .venv .tools .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .tools .peers .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
