@@ -12,6 +12,7 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 class Collectd:
     name = "collectd"
+    paces = (0.5, 0.3)
     does = "time of the read; no quality, no signature; no store: what finds no broker is gone"
 
     def missing(self) -> str:

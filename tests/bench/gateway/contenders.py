@@ -27,6 +27,8 @@ class Load:
     store: bool = False
     prompt: bool = False
     """What is measured is the first sample, so nothing should wait to be gathered."""
+    tell: bool = False
+    """What is measured is how soon a lost device is told, so whatever helps that is switched on."""
 
 
 @dataclass(slots=True)
@@ -59,10 +61,14 @@ class Feed:
 
 
 class Contender(Protocol):
-    """``name`` is the word for it on the command line; ``does`` says what its messages carry beyond a value."""
+    """``name`` is the word for it on the command line; ``does`` says what its messages carry beyond a value.
+
+    ``paces`` are the scan intervals (s) that are tried for the most that one core sustains; 0 is as fast as it goes.
+    """
 
     name: str
     does: str
+    paces: tuple[float, ...]
 
     def missing(self) -> str:
         """What has to be installed first; empty when it can run."""

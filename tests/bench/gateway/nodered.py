@@ -22,6 +22,7 @@ return {topic: "nr/status/" + (status.source ? status.source.name : "?"), payloa
 
 class NodeRed:
     name = "node-red"
+    paces = (0.03, 0.025)
     does = "time of the read; no quality, no signature; no store: what finds no broker is gone"
 
     def missing(self) -> str:
@@ -63,7 +64,9 @@ def _flow(load: Load) -> list[dict[str, object]]:
     out = {"id": "out", "type": "mqtt out", "z": "flow", "topic": "", "qos": "1", "retain": "false", "broker": "broker"}
     state = {"id": "state", "type": "function", "z": "flow", "func": _STATE, "outputs": 1, "wires": [["out"]]}
     watch: dict[str, object] = {"id": "watch", "type": "status", "z": "flow", "scope": None, "wires": [["state"]]}
-    nodes: list[dict[str, object]] = [{"id": "flow", "type": "tab", "label": "plant"}, broker, out, state, watch]
+    nodes: list[dict[str, object]] = [{"id": "flow", "type": "tab", "label": "plant"}, broker, out]
+    if load.tell:
+        nodes += [state, watch]
     readers: list[str] = []
     for number in range(load.devices):
         name = device_name(number)
@@ -77,7 +80,7 @@ def _flow(load: Load) -> list[dict[str, object]]:
             reader, namer = f"read-{name}-{start}", f"name-{name}-{start}"
             readers.append(reader)
             nodes.append({
-                "id": reader, "type": "modbus-read", "z": "flow", "name": name, "topic": "", "showStatusActivities": True,
+                "id": reader, "type": "modbus-read", "z": "flow", "name": name, "topic": "", "showStatusActivities": load.tell,
                 "logIOActivities": False, "showErrors": False, "showWarnings": False, "unitid": "1",
                 "dataType": "HoldingRegister", "adr": str(start), "quantity": str(count),
                 "rate": str(max(1, round(load.scan * 1000))), "rateUnit": "ms", "delayOnStart": False,

@@ -30,10 +30,10 @@ class Rig:
 
     def __init__(
         self, contender: Contender, folder: Path, *, scan: float, store: bool = False, prompt: bool = False,
-        hole: bool = False, devices: int = DEVICES, registers: int = REGISTERS,
+        tell: bool = False, hole: bool = False, devices: int = DEVICES, registers: int = REGISTERS,
     ) -> None:  # fmt: skip
         self.contender, self.folder, self.feed = contender, folder, Feed()
-        self._wishes = (scan, store, prompt, hole, devices, registers)
+        self._wishes = (scan, store, prompt, tell, hole, devices, registers)
         self._children = Children()
         self._ends = contextlib.ExitStack()
         self.hole: BlackHole | None = None
@@ -41,7 +41,7 @@ class Rig:
         self.started = 0.0
 
     def __enter__(self) -> Rig:
-        scan, store, prompt, hole, devices, registers = self._wishes
+        scan, store, prompt, tell, hole, devices, registers = self._wishes
         self.folder.mkdir(parents=True)
         mine, others = cores()
         self._ends.enter_context(self._children)
@@ -54,7 +54,7 @@ class Rig:
             if hole:
                 self.hole = BlackHole(self._children, self.folder, port, cpu=others)
                 port = self.hole.port
-            load = Load(self.folder, self.plant.base, devices, registers, port, scan, store, prompt)
+            load = Load(self.folder, self.plant.base, devices, registers, port, scan, store, prompt, tell)
             argv, self._env = self.contender.prepare(load)
             self._argv = ["taskset", "-c", str(mine), *argv]
             self._ends.callback(self.contender.attend(self.feed, self.broker.port))

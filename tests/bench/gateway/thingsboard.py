@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import paho.mqtt.client as paho
 
-from .contenders import Feed, Load, blocks, device_name, device_number
+from .contenders import Feed, Load, device_name, device_number
 from .plant import BENCH
 
 _LIMITS = {"rateLimits": {}, "gatewayRateLimits": {}, "maxPayloadSize": 65536, "maxInflightMessages": 0}
@@ -16,6 +16,7 @@ _UNLIMITED = "0:0,"
 
 
 class ThingsBoard:
+    paces = (0.25, 0.15)
     does = "time of the read; no quality, no signature; store-and-forward as file or SQLite"
 
     def __init__(self, *, single: bool = False) -> None:
@@ -49,7 +50,7 @@ class ThingsBoard:
                 "security": {"type": "accessToken", "accessToken": "bench"}, "qos": 1,
                 "reportStrategy": {"type": "ON_RECEIVED"},
                 "checkingDeviceActivity": {
-                    "checkDeviceInactivity": True, "inactivityTimeoutSeconds": 3, "inactivityCheckPeriodSeconds": 1,
+                    "checkDeviceInactivity": load.tell, "inactivityTimeoutSeconds": 3, "inactivityCheckPeriodSeconds": 1,
                 },
                 **dict.fromkeys(limits, _UNLIMITED),
             },
@@ -67,9 +68,8 @@ class ThingsBoard:
         if self._single:
             tags = [{"tag": f"r{at}", "address": at, **one} for at in range(load.registers)]
         else:
-            tags = [
-                {"tag": "r${address}", "address": f"{at}-{at + count - 1}", **one} for at, count in blocks(load.registers)
-            ]
+            # One range: its values are kept under its tag, so a second range of that name would mix with the first.
+            tags = [{"tag": "r${address}", "address": f"0-{load.registers - 1}", "maxRegistersPerRequest": 125, **one}]
         return {
             "host": "127.0.0.1", "port": load.base + number, "type": "tcp", "method": "socket", "unitId": 1,
             "deviceName": device_name(number), "timeout": 1, "byteOrder": "BIG", "wordOrder": "BIG", "retries": 0,

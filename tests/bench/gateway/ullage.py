@@ -22,6 +22,7 @@ _FASTEST = 0.02
 class Ullage:
     """``watched``: how many tags of a device detection judges; None for all of them."""
 
+    paces = (0.0,)
     does = "time and quality of every value, detection, signed and chained records, receipts; store on disk, always on"
 
     def __init__(self, name: str, watched: int | None, *, interval: str = "1s", learn: str = "4s") -> None:
