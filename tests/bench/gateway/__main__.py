@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bench.gateway.command import main  # noqa: E402 - tests/ is on the path only now
+from bench.gateway.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,6 +17,8 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self._target = target
         self._silent = False
+        self._audible = asyncio.Event()
+        self._audible.set()
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,8 +35,7 @@ class Proxy:
                 asyncio.create_task(self._pump(far_reader, writer)),
             ]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            while self._silent:
-                await asyncio.sleep(0.05)
+            await self._audible.wait()
             for way in ways:
                 way.cancel()
             self._close(far_writer)
@@ -55,12 +56,12 @@ class Proxy:
     def turn(self, silent: bool) -> None:
         self._silent = silent
         if silent:
+            self._audible.clear()
             return
+        self._audible.set()
         for writer in list(self._writers):
             with contextlib.suppress(OSError):
-                writer.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-                )
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
         self._writers.clear()
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ullage_plant.errors import PlantError
 
@@ -59,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
+            for contender in contenders:
+                if isinstance(contender, Ullage):
+                    _say(f"{contender.name} learns a baseline, about a minute")
+                    _one(contender, "learn", Path(folder, contender.name, "learn"), args)
             for step in steps:
                 for contender in contenders:
                     results[contender.name][step] = _one(contender, step, Path(folder, contender.name, step), args)
@@ -76,15 +80,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _one(contender: Contender, step: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     word, _, how = step.partition("-")
+    measures: dict[str, Callable[[], measure.Figures]] = {
+        "learn": lambda: measure.learn(cast(Ullage, contender), folder),
+        "cost": lambda: measure.cost(contender, folder, args.seconds),
+        "sustained": lambda: measure.sustained(contender, folder, args.seconds),
+        "start": lambda: measure.start(contender, folder),
+        "told": lambda: measure.told(contender, folder, how, args.patience),
+        "loss": lambda: measure.loss(contender, folder, how),
+    }
     try:
-        if word == "told":
-            found = measure.told(contender, folder, how, args.patience)
-        elif word == "loss":
-            found = measure.loss(contender, folder, how)
-        elif word == "start":
-            found = measure.start(contender, folder)
-        else:
-            found = measure.MEASURES[word](contender, folder, args.seconds)
+        found = measures[word]()
     except (RuntimeError, PlantError, OSError, ValueError) as exc:
         found = {"failed": str(exc)[:500]}
     shown = {key: round(value, 3) if isinstance(value, float) else value for key, value in found.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,18 @@ _OUTAGE = 8.0
 _SETTLE = 30.0
 """Seconds after which what has not arrived is taken to be lost."""
 _VICTIM = 7
+
+
+def learn(contender: Ullage, folder: Path) -> Figures:
+    """A baseline from the load itself, for all later measurements of this contender."""
+    with Rig(contender, folder, scan=1.0) as rig:
+        rig.start()
+        began = time.monotonic()
+        file = folder / "baseline.npz"
+        if not rig.wait(file.exists, 180):
+            raise RuntimeError(f"no baseline within 180 s: {rig.child.tail(5)}")
+        contender.baseline = file.read_bytes()
+        return {"learned": time.monotonic() - began}
 
 
 def cost(contender: Contender, folder: Path, seconds: float) -> Figures:
@@ -70,7 +81,7 @@ def _window(rig: Rig, seconds: float) -> Figures:
     }
     contender = rig.contender
     if isinstance(contender, Ullage):
-        figures["judging"] = contender.judging
+        figures["judging"] = contender.baseline is not None
     else:
         figures["arrived"] = (rig.feed.tags - arrived) / tags if tags else None
     return figures
@@ -153,9 +164,7 @@ def _theirs(rig: Rig) -> Figures:
     def missing() -> int:
         with rig.feed.lock:
             arrived = [rig.feed.delivered.get(device, set()) for device in range(len(acquired))]
-            return sum(
-                len(set(range(1, last + 1)) - found) for last, found in zip(acquired, arrived, strict=True)
-            )
+            return sum(len(set(range(1, last + 1)) - found) for last, found in zip(acquired, arrived, strict=True))
 
     with contextlib.suppress(RuntimeError):
         rig.wait(lambda: missing() == 0, _SETTLE)
@@ -185,12 +194,3 @@ def _ours(rig: Rig, contender: Ullage) -> Figures:
         "refused": len(receiver.refused),
         "writes": stats["writes"],
     }
-
-
-MEASURES: dict[str, Callable[..., Figures]] = {
-    "cost": cost,
-    "sustained": sustained,
-    "start": start,
-    "told": told,
-    "loss": loss,
-}

@@ -49,7 +49,7 @@ class NodeRed:
             return
         body = json.loads(payload)
         if topic.startswith("nr/status/"):
-            if body.get("fill") == "red":
+            if body.get("fill") in ("red", "yellow"):
                 feed.tell(when, device_number(name), str(body.get("text")))
         else:
             feed.sample(when, len(body["tags"]), device_number(name), body["tags"].get("r1"))

@@ -62,7 +62,9 @@ class Remote:
 class Plant:
     """Devices on neighbouring ports from ``base`` on."""
 
-    def __init__(self, children: Children, folder: Path, devices: int, registers: int, *, cpu: int, seed: int = 1) -> None:
+    def __init__(
+        self, children: Children, folder: Path, devices: int, registers: int, *, cpu: int, seed: int = 1
+    ) -> None:
         self.devices, self.registers, self.base = devices, registers, free_ports(devices + 1)
         argv = [str(compiled()), str(self.base), str(devices), str(registers), str(seed)]
         self._child = children.start("plcsim", ["taskset", "-c", str(cpu), *argv], cwd=folder)

@@ -33,7 +33,7 @@ class Record:
 
 
 class Receiver:
-    """``through`` is the last sequence of an unbroken chain from 1; ``refused`` the sentences of what was not accepted."""
+    """``through`` is the last sequence of an unbroken chain from 1; ``refused`` says what was not accepted."""
 
     def __init__(
         self, port: int, *, agent: str, agent_key: PublicKey, key: SigningKey,
@@ -73,14 +73,14 @@ class Receiver:
         try:
             payload = envelope.unseal(incoming.payload).verify(self._agent_key, payload_type=envelope.EVENT)
             agent, sequence, previous = sequence_of(payload)
-            if agent != self._agent:
-                raise ValueError(f"a record of {agent}")
-            if sequence == self.through + 1 and previous != self._head:
-                raise ValueError(f"record {sequence} names another predecessor")
-        except (ProtocolError, ValueError) as exc:
+        except ProtocolError as exc:
             self.refused.append(str(exc))
         else:
-            if sequence <= self.through:
+            if agent != self._agent:
+                self.refused.append(f"a record of {agent}")
+            elif sequence == self.through + 1 and previous != self._head:
+                self.refused.append(f"record {sequence} names another predecessor")
+            elif sequence <= self.through:
                 self.repeated += 1
                 self._receipted = -1
             elif sequence > self.through + 1:

@@ -97,8 +97,7 @@ class Rig:
         return True
 
     def steady(self, seconds: float) -> None:
-        """First data at the broker, detection under way where there is one, and some polls more."""
+        """First data at the broker, and some polls more."""
         if not self.wait(lambda: self.feed.first is not None, 60):
             raise RuntimeError(f"{self.contender.name}: nothing at the broker within 60 s: {self.child.tail(5)}")
-        self.wait(lambda: getattr(self.contender, "judging", True), 45)
         time.sleep(seconds)

@@ -40,7 +40,9 @@ class ThingsBoard:
     def _gateway(self, load: Load) -> dict[str, object]:
         data = load.folder / "store"
         data.mkdir(exist_ok=True)
-        limits = [f"{prefix}ateLimits" for prefix in ("r", "dpR", "messagesR", "deviceMessagesR", "deviceR", "deviceDpR")]
+        limits = [
+            f"{prefix}ateLimits" for prefix in ("r", "dpR", "messagesR", "deviceMessagesR", "deviceR", "deviceDpR")
+        ]
         return {
             "thingsboard": {
                 "host": "127.0.0.1", "port": load.broker, "remoteShell": False, "remoteConfiguration": False,

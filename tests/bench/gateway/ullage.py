@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ullage_plant.demo.processes import command
+from ullage_plant.demo.processes import command, wait_for
 from ullage_protocols.keys import SigningKey
 
 from .contenders import Feed, Load, device_name, device_number
@@ -20,16 +20,19 @@ _FASTEST = 0.02
 
 
 class Ullage:
-    """``watched``: how many tags of a device detection judges; None for all of them."""
+    """``watched``: how many tags of a device detection judges; None for all of them.
+
+    ``baseline`` is what detection judges against: learned once, live, from the same load (``measure.learn``).
+    """
 
     paces = (0.0,)
     does = "time and quality of every value, detection, signed and chained records, receipts; store on disk, always on"
 
-    def __init__(self, name: str, watched: int | None, *, interval: str = "1s", learn: str = "4s") -> None:
-        self.name, self.watched, self._interval, self._learn = name, watched, interval, learn
+    def __init__(self, name: str, watched: int | None, *, interval: str = "1s") -> None:
+        self.name, self.watched, self._interval = name, watched, interval
+        self.baseline: bytes | None = None
         self.records: list[Record] = []
         self.receiver: Receiver | None = None
-        self.judging = False
         self.made: dict[str, int] = {}
         self.unknown = 0
         self._keys = (SigningKey.generate(), SigningKey.generate())
@@ -40,9 +43,11 @@ class Ullage:
     def prepare(self, load: Load) -> tuple[list[str], dict[str, str]]:
         state = load.folder / "state"
         state.mkdir(exist_ok=True)
-        self.records, self.judging, self.made, self.unknown = [], False, {}, 0
+        self.records, self.made, self.unknown = [], {}, 0
         self._keys = (SigningKey.load_or_create(state / "agent.key"), SigningKey.generate())
         (load.folder / "scorer.pub").write_text(self._keys[1].public.to_text() + "\n")
+        if self.baseline is not None:
+            (load.folder / "baseline.npz").write_bytes(self.baseline)
         file = load.folder / "agent.toml"
         file.write_text(self.config(load))
         return [*command("ullage-agent"), "run", "--config", str(file)], {}
@@ -52,7 +57,7 @@ class Ullage:
         interval = "200ms" if load.prompt else self._interval
         lines = [
             "[agent]", f'id = "{AGENT}"', "[broker]", 'host = "127.0.0.1"', f"port = {load.broker}", "[scorer]",
-            'public_key = "scorer.pub"', "[baseline]", f'learn = "{self._learn}"', "[watch]", 'interval = "1s"',
+            'public_key = "scorer.pub"', "[baseline]", 'learn = "40s"', "[watch]", 'interval = "1s"',
             "[production]", f'interval = "{interval}"',
         ]  # fmt: skip
         scan = f"{max(1, round((load.scan or _FASTEST) * 1000))}ms"
@@ -82,6 +87,8 @@ class Ullage:
         receiver = Receiver(port, agent=AGENT, agent_key=self._keys[0].public, key=self._keys[1], on_record=record)
         self.receiver = receiver
         receiver.start()
+        # What is published before anybody listens only comes again after the agent's own patience.
+        wait_for(lambda: receiver.connected, 10, "the receiver at the broker")
         return receiver.stop
 
     def _note(self, feed: Feed, found: Record) -> None:
@@ -92,14 +99,10 @@ class Ullage:
                 self.unknown += 1
             else:
                 self.made[found.subject] = self.made.get(found.subject, 0) + int(found.data["count"])
-        elif found.kind == "hello":
-            self.judging = self.judging or bool(found.data["baseline"])
         elif found.kind == "heartbeat":
             for device in found.data["devices"]:
                 if device["state"] == "lost":
                     feed.tell(found.arrived, device_number(device["name"]), "heartbeat: lost")
-        elif found.kind not in ("anomaly", "inventory", "maintenance"):
+        elif found.kind not in ("hello", "anomaly", "inventory", "maintenance") and found.subject.startswith("d"):
             # A message about a device that is away; whatever its name is, its subject names the device.
-            if found.subject.startswith("d"):
-                feed.tell(found.arrived, device_number(found.subject), found.kind)
-
+            feed.tell(found.arrived, device_number(found.subject), found.kind)
