@@ -118,6 +118,29 @@ def test_a_keep_alive_and_a_read_prove_what_has_not_been_reported() -> None:
     asyncio.run(scene())
 
 
+def test_reports_that_come_while_something_else_is_asked_are_not_left_lying() -> None:
+    async def read(peer: Peer, handle: int, body: bytes) -> None:
+        n = int.from_bytes(body[45:49], "little")
+        if n == 3 and publisher.waiting:
+            await publisher.answer(peer, report(2, {0: 9.0}))
+        await peer.reply(READ, handle, array(*[b"\x01\x0b" + struct.pack("<d", 1.5)] * n) + NULL)
+
+    publisher = Publisher(b"")
+
+    async def scene() -> None:
+        nonlocal publisher
+        publisher = Publisher(ALL)
+        async with server({PUBLISH: publisher, READ: read}) as (port, _):
+            client = client_of(port)
+            await client.connect()
+            await client.changes()
+            # Well before the next report, or the keep-alive, could bring it up.
+            assert told(await asyncio.wait_for(client.changes(), 0.4)) == [("t0", 9.0)]
+            await client.close()
+
+    asyncio.run(scene())
+
+
 def test_reports_that_stop_are_a_lost_subscription() -> None:
     async def scene() -> None:
         async with server({PUBLISH: Publisher(ALL)}) as (port, _):

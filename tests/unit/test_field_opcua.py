@@ -362,6 +362,23 @@ def test_a_bent_reply_is_never_taken_for_another(values: list[ua.DataValue], dat
     assert outcome(warm, cut) == outcome(Decoder(), cut)
 
 
+@pytest.mark.parametrize("others", [ua.VariantType.Double, ua.VariantType.Int32])
+@pytest.mark.parametrize("place", [0, 1, 26, 27])
+def test_no_other_first_bytes_of_a_record_pass_for_the_known_ones(others: ua.VariantType, place: int) -> None:
+    moment = datetime(2026, 5, 1)  # noqa: DTZ001 - what asyncua takes
+    records = [data_value(1.5, source=moment), data_value(2, kind=others, source=moment), data_value(2.5)]
+    body = encoded(*[ua.DataValue(one.Value, None, SourceTimestamp=one.SourceTimestamp) for one in records])
+    place = 4 + place - (8 if place >= 26 else 0)
+    assert body[place] in (5, 11, 6)
+    for byte in range(256):
+        warm = Decoder()
+        for _ in range(3):
+            warm.decode(Reader(body))
+        assert warm.hits == 1
+        bent = body[:place] + bytes([byte]) + body[place + 1 :]
+        assert outcome(warm, bent) == outcome(Decoder(), bent)
+
+
 def outcome(decoder: Decoder, body: bytes) -> object:
     reader = Reader(body)
     try:
@@ -385,9 +402,9 @@ def test_no_bytes_lead_anywhere_but_to_a_decode_error(body: bytes) -> None:
         b"\x01\x8c\xff\xff\xff\x7f",  # of strings
         b"\x01\x0c\xff\xff\xff\x7f",  # one string
         b"\x01\x16\x00\x00\x01\xff\xff\xff\x7f",  # an extension object
-        b"\x01" + b"\x98\x01\x00\x00\x00" * 40 + b"\x0b",  # variants in variants
-        b"\x01" + b"\x17\x01" * 40,  # data values in data values
-        b"\x01\x19" + b"\x40" * 40,  # diagnostics in diagnostics
+        b"\x01" + b"\x98\x01\x00\x00\x00" * 40 + b"\x00",  # variants in variants
+        b"\x01" + b"\x17\x01" * 40 + b"\x00",  # data values in data values
+        b"\x01\x19" + b"\x40" * 40 + b"\x00",  # diagnostics in diagnostics
         b"\xff\x0b",  # a mask with reserved bits
         b"\x01\x3f",  # a type that does not exist
         b"\x01",

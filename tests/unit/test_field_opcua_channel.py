@@ -91,6 +91,16 @@ def test_the_limits_are_exact() -> None:
         peer.channel.feed(peer.chunk(handle, bytes(rest + 1)), 0.0)
 
 
+def test_a_message_that_grows_too_long_is_not_waited_for() -> None:
+    peer = far()
+    handle = peer.ask()
+    piece = bytes(CHUNK - 24)
+    for _ in range(MESSAGE // len(piece)):
+        peer.channel.feed(peer.chunk(handle, piece, b"MSGC"), 0.0)
+    with pytest.raises(HostileError, match="a message of more than"):
+        peer.channel.feed(peer.chunk(handle, piece, b"MSGC"), 0.0)
+
+
 def test_too_many_chunks() -> None:
     peer = far()
     handle = peer.ask()

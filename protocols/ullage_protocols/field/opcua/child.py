@@ -144,12 +144,8 @@ class Reader:
         if held:
             self._send(frames.pack_part(kind, held._replace(last=True)))
 
-    def hear(self) -> None:
-        """What the server said unasked."""
-        self.link.take()
-        self.reports()
-
     def reports(self) -> None:
+        """Passes on what the server said unasked."""
         while self.link.others:
             if self.subscription is None:
                 raise HostileError("a report without a subscription")
@@ -230,12 +226,14 @@ def _run(agent: socket.socket) -> None:
         ready = frames.pack_json(frames.READY, reader.start())
         agent.sendall(ready)
         while True:
+            # Reports may have come while something else was asked; no later word of the server would bring them up.
+            reader.reports()
             ready_files = readable(agent.fileno(), reader.link.fileno(), wait=reader.rest())
             if reader.link.fileno() in ready_files:
-                reader.hear()
+                reader.link.take()
+                reader.reports()
             if agent.fileno() in ready_files:
                 reader.answer(*_ask(agent))
-                reader.reports()
             reader.upkeep()
     finally:
         reader.link.close()

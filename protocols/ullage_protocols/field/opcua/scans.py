@@ -59,7 +59,10 @@ class Gatherer:
 
 
 def scan_of_changes(columns: Columns, parts: Sequence[Part], seen: datetime, known: dict[bytes, Columns]) -> Scan:
-    """The rows of one report one after the other; ``known`` keeps columns by the tags that they are of."""
+    """The rows of one report one after the other; ``known`` keeps columns by the tags that they are of.
+
+    Raises ValueError, or IndexError where a row is of no tag.
+    """
     found = [rows_of(part.block) for part in parts]
     rows = found[0] if len(found) == 1 else _joined(parts, found)
     if rows.handles is None:
@@ -69,8 +72,6 @@ def scan_of_changes(columns: Columns, parts: Sequence[Part], seen: datetime, kno
     key = handles.tobytes()
     of = known.get(key)
     if of is None:
-        if len(handles) and int(handles.max()) >= len(columns):
-            raise ValueError(f"a change of tag {int(handles.max())} of {len(columns)}")
         of = Columns(tuple(handles.tolist()), tuple(columns.names[handle] for handle in handles.tolist()))
         if len(known) >= _KEPT:
             known.pop(next(iter(known)))

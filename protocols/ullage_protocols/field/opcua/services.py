@@ -13,7 +13,7 @@ from ullage_protocols.field.errors import FieldError, SendRefused
 
 from .nodeids import NodeId, pack_nodeid, read_name, read_nodeid
 from .statuses import told
-from .variants import Found, read_variant
+from .variants import Found, read_datavalue
 from .wire import DecodeError, Reader, array, byte_string, string
 
 GET_ENDPOINTS, OPEN_CHANNEL, CLOSE_CHANNEL = 428, 446, 452
@@ -330,11 +330,6 @@ def offers(reader: Reader) -> list[Offer]:
 
 def values(reader: Reader) -> list[tuple[Found, int]]:
     """A read response in full, value and status of each: for the few things read once."""
-    from .variants import read_datavalue
-
     found = reader.array(lambda: read_datavalue(reader)[:2])
     end(reader)
     return found
-
-
-__all__ = ["ALLOWED", "Request", "ServiceFault", "only_reads", "read_variant", "response"]
