@@ -181,7 +181,8 @@ def test_no_encoder_knows_a_write_function() -> None:
     """Every way to a request is tried with everything it takes; what comes out asks for a read."""
     made = [frames.read_question(1, table, 0, 1) for table in get_args(Table)]
     made += [frames.identify_question(1, level, 0) for level in range(256)]
-    made += [mark for question in made if (mark := frames.mark_question(question, 125)) is not None]
+    every = [(function, size) for function in range(1, 5) for size in range(20)]
+    made += [frames.mark_question(question, given_up, 125) for question in made for given_up in ((), every)]
     assert {question.pdu[0] for question in made} == READS == {*frames.READ_FUNCTIONS.values(), frames.IDENTIFY}
     makers = {"read_question", "identify_question"}
     for path in sorted((FIELD / "modbus").rglob("*.py")):

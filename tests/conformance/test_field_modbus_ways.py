@@ -319,8 +319,13 @@ def test_a_frame_that_is_not_what_was_asked_is_bad_rows_and_the_next_is_true(nam
     pieces, reason = BAD_FRAMES[name]
     turns = iter([pieces])
 
+    def answer(request: bytes) -> list[bytes | float]:
+        """The lie first; then the truth, in the size that is asked for."""
+        size = 2 * int.from_bytes(request[4:6], "big")
+        return next(turns, [framed(bytes([3, size]) + GOOD[2 : 2 + size])])
+
     async def scene() -> None:
-        async with gateway(lambda _: next(turns, [framed(GOOD)])) as (port, _):
+        async with gateway(answer) as (port, _):
             reader = client(protocol="modbus-rtu-tcp", host="127.0.0.1", port=port, tags=PAIR, timeout=0.5)
             await reader.connect()
             scan = await reader.read()

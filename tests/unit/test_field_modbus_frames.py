@@ -154,18 +154,33 @@ def test_a_refusal_is_told_by_number_and_name() -> None:
 @pytest.mark.parametrize(
     ("table", "count", "reach", "expected"),
     [
-        ("holding", 10, 0, 9), ("holding", 1, 8, 2), ("holding", 1, 0, None), ("input", 2, 0, 1),
-        ("coil", 16, 0, 8), ("coil", 8, 1, 16), ("coil", 3, 1, 11), ("discrete", 3, 0, None),
+        ("holding", 10, 0, 9), ("holding", 1, 8, 2), ("input", 2, 0, 1),
+        ("coil", 16, 0, 8), ("coil", 8, 1, 16), ("coil", 3, 1, 11),
     ],
 )  # fmt: skip
 def test_a_mark_has_another_size_and_asks_no_further_than_it_may(
-    table: str, count: int, reach: int, expected: int | None
+    table: str, count: int, reach: int, expected: int
 ) -> None:
     question = frames.read_question(1, table, 7, count)  # type: ignore[arg-type]
-    mark = frames.mark_question(question, reach)
-    assert (mark and int.from_bytes(mark.pdu[3:], "big")) == expected
-    if mark:
-        assert (mark.size != question.size, mark.pdu[:3]) == (True, question.pdu[:3])
+    mark = frames.mark_question(question, [question.kind], reach)
+    assert int.from_bytes(mark.pdu[3:], "big") == expected
+    assert (mark.size != question.size, mark.pdu[:3]) == (True, question.pdu[:3])
+
+
+@pytest.mark.parametrize("question", [
+    frames.read_question(1, "holding", 7, 1), frames.read_question(1, "discrete", 7, 3),
+    frames.read_question(1, "input", 65535, 1), frames.identify_question(1, 1, 0),
+])  # fmt: skip
+def test_a_mark_is_like_nothing_that_was_given_up(question: frames.Question) -> None:
+    given_up: set[frames.Kind] = {question.kind}
+    for number in range(40):
+        mark = frames.mark_question(question, given_up, 0)
+        assert mark.kind not in given_up
+        if number < 3:
+            assert mark.function not in {function for function, _ in given_up}, "so that no refusal is like it either"
+        frames.require_read(mark.pdu)
+        assert int.from_bytes(mark.pdu[1:3], "big") + int.from_bytes(mark.pdu[3:], "big") <= 65536
+        given_up.add(mark.kind)
 
 
 LINE_REPLY = line(bytes([3, 4]) + GOOD)

@@ -205,7 +205,6 @@ def test_quality_is_the_two_top_bits(status: int, value: object) -> None:
         (["a", "b"], None, "an array of 2 String where"),
         (b"x", None, "a ByteString where"),
         (datetime(2026, 1, 1), ua.VariantType.DateTime, "a DateTime where"),  # noqa: DTZ001 - as asyncua has it
-        (ua.LocalizedText("x"), None, "a LocalizedText where"),
         (UUID(int=7), ua.VariantType.Guid, "a Guid where"),
         (float("nan"), None, "not a finite number: nan"),
         (float("-inf"), None, "not a finite number: -inf"),
@@ -225,6 +224,12 @@ def test_one_number_truth_or_text_is_a_value(value: object) -> None:
     assert found.value == value
     assert type(found.value) is type(value)
     assert found.quality is Quality.GOOD
+
+
+def test_a_localized_text_is_its_text() -> None:
+    """States and manufacturers of companion specifications are told in this form."""
+    found = sample(ua.LocalizedText("Execute", "en"))
+    assert (found.value, found.quality) == ("Execute", Quality.GOOD)
 
 
 def test_source_time_then_server_time_then_seen_time() -> None:

@@ -11,10 +11,11 @@ from typing import Protocol
 
 from ullage_protocols.field.errors import FieldError, SilentError
 from ullage_protocols.field.modbus.exchange import Exchange, Link
-from ullage_protocols.field.modbus.frames import Question, mark_question
+from ullage_protocols.field.modbus.frames import Kind, Question, mark_question
 from ullage_protocols.field.modbus.spec import ModbusDevice
 from ullage_protocols.field.modbus.ways import open_link
 
+_MOST_GIVEN_UP = 100
 _PAUSE = 1.0
 """Seconds for which a connection that failed to open is not tried again, however many units want it."""
 
@@ -101,7 +102,7 @@ class Bus:
         self._failure = ""
         self._failed_at = 0.0
         self._mute_since = 0.0
-        self._doubtful: set[int] = set()
+        self._given_up: dict[int, set[Kind]] = {}
 
     async def ready(self, device: ModbusDevice) -> None:
         """Opens the connection where it is not open. Raises FieldError."""
@@ -126,19 +127,28 @@ class Bus:
         """One question in its turn. A unit that does not answer has held the others up for its timeout, once."""
         async with self._turn:
             link = await self._ready(device)
-            if device.rtu and device.unit in self._doubtful:
+            if device.rtu and device.unit in self._given_up:
                 await self._resync(link, device, question)
             exchange = link.start((question,), raw, device.timeout, 1)
             await self._wait(link, device, exchange)
+            if isinstance(exchange.failed.get(0), str):
+                # A reply that fits no question may be another's, and the one to this question still to come.
+                self._give_up(device, question)
             return exchange
 
     async def _resync(self, link: Link, device: ModbusDevice, question: Question) -> None:
-        """A reply on a serial line names no request. After one stayed out, a read of another size is answered first:
-        what was asked before it has then been answered too, or never will be."""
-        mark = mark_question(question, device.max_gap)
-        if mark is not None:
-            await self._wait(link, device, link.start((mark,), bytearray(mark.size), device.timeout, 1))
-        self._doubtful.discard(device.unit)
+        """A reply on a serial line names no request. After one stayed out, a read is answered first whose reply can be
+        told from that one: what was asked before it has then been answered too, or never will be."""
+        mark = mark_question(question, self._given_up[device.unit], device.max_gap)
+        exchange = link.start((mark,), bytearray(mark.size), device.timeout, 1)
+        exchange.only_fitting = True
+        await self._wait(link, device, exchange)
+        del self._given_up[device.unit]
+
+    def _give_up(self, device: ModbusDevice, question: Question) -> None:
+        given_up = self._given_up.setdefault(device.unit, set())
+        if len(given_up) < _MOST_GIVEN_UP:
+            given_up.add(question.kind)
 
     async def _wait(self, link: Link, device: ModbusDevice, exchange: Exchange) -> None:
         asked_at = asyncio.get_running_loop().time()
@@ -146,7 +156,7 @@ class Bus:
             await exchange.done
         except BaseException as error:
             link.forget()
-            self._doubtful.add(device.unit)
+            self._give_up(device, exchange.questions[0])
             if isinstance(error, TimeoutError):
                 self._silent(link, device, asked_at)
             raise _told(device, error) from error

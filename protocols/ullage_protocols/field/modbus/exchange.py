@@ -15,17 +15,19 @@ class Exchange:
     """``questions`` on their way; good replies go to ``raw``, each at its question's offset.
 
     ``failed`` holds by question what came instead: an exception code or a reason; for 43/14 its answer. ``times``
-    are the loop's, one a reply; ``first`` and ``last`` bound them. ``done`` resolves when every question has been
+    are the loop's, one a reply; ``first`` and ``last`` bound them. ``only_fitting``: on a serial line, what does not
+    fit the question is passed over and its reply awaited further. ``done`` resolves when every question has been
     answered, and raises FieldError when the connection is lost before.
     """
 
-    __slots__ = ("done", "failed", "first", "last", "left", "questions", "raw", "sent", "times")
+    __slots__ = ("done", "failed", "first", "last", "left", "only_fitting", "questions", "raw", "sent", "times")
 
     def __init__(self, questions: Sequence[Question], raw: bytearray, done: asyncio.Future[None]) -> None:
         self.questions, self.raw, self.done = questions, raw, done
         self.failed: dict[int, Answer] = {}
         self.times = [0.0] * len(questions)
         self.first = self.last = 0.0
+        self.only_fitting = False
         self.sent = 0
         self.left = len(questions)
 

@@ -46,6 +46,11 @@ class BrokenStream(HostileError):
     """What arrived cannot be a reply to what was asked: nothing after it on this connection can be trusted."""
 
 
+Kind = tuple[int, int]
+"""What tells one serial reply from another: its function and the size of its values."""
+_MOST_MARKS = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One read request of ``unit``: ``pdu`` is what is asked, without transaction id, unit or checksum.
@@ -61,6 +66,7 @@ class Question:
     offset: int = 0
     end: int = field(init=False)
     function: int = field(init=False)
+    kind: Kind = field(init=False)
     tail: bytes = field(init=False)
     head: bytes = field(init=False)
 
@@ -68,6 +74,7 @@ class Question:
         put = object.__setattr__
         put(self, "end", self.offset + self.size)
         put(self, "function", self.pdu[0])
+        put(self, "kind", (self.pdu[0], self.size))
         put(self, "tail", struct.pack(">HHB", 0, len(self.pdu) + 1, self.unit) + self.pdu)
         known = struct.pack(">HHBBB", 0, self.size + 3, self.unit, self.pdu[0], self.size) if self.size >= 0 else b""
         put(self, "head", known)
@@ -84,23 +91,31 @@ def identify_question(unit: int, level: int, first: int) -> Question:
     return Question(unit, bytes((IDENTIFY, IDENTIFY_MEI, level, first)), -1)
 
 
-def mark_question(question: Question, reach: int) -> Question | None:
-    """A read beside ``question`` whose good reply has another size, so that a late reply cannot pass for it.
+def mark_question(question: Question, given_up: Collection[Kind], reach: int) -> Question:
+    """A read whose reply can be no late one to what was ``given_up``, nor be taken for the one to ``question``.
 
-    It stays within what ``question`` asks, or goes on for at most ``reach`` registers; None where neither will do.
+    First choice is what ``question`` asks in another size, from within it or going on for at most ``reach`` registers:
+    a device answers that. Else another table at the same address, which it may refuse: a refusal names its function
+    and answers as well. Where every function was given up, a size that was not.
     """
-    if question.function == IDENTIFY:
-        return None
-    function, address, count = struct.unpack(">BHH", question.pdu)
-    step, reach = (8, reach * 16) if function in READ_BITS else (1, reach)
-    if count > step:
-        count -= step
-    elif reach >= step and address + count + step <= LAST_ADDRESS + 1:
-        count += step
-    else:
-        return None
-    table = next(table for table, code in READ_FUNCTIONS.items() if code == function)
-    return read_question(question.unit, table, address, count)
+    address, taken = 0, {*given_up, (question.function, question.size)}
+    if question.function != IDENTIFY:
+        function, address, count = struct.unpack(">BHH", question.pdu)
+        table = next(table for table, code in READ_FUNCTIONS.items() if code == function)
+        step, reach = (8, reach * 16) if function in READ_BITS else (1, reach)
+        further = count + step if reach >= step and address + count + step <= LAST_ADDRESS + 1 else 0
+        for other in (count - step, further):
+            if other > 0 and (mark := read_question(question.unit, table, address, other)).kind not in taken:
+                return mark
+    functions = {function for function, _ in taken}
+    fresh = [table for table in READ_FUNCTIONS if READ_FUNCTIONS[table] not in functions]
+    for table in (*fresh, *READ_FUNCTIONS):
+        for units in range(1, _MOST_MARKS):
+            count = units * 8 if READ_FUNCTIONS[table] in READ_BITS else units
+            mark = read_question(question.unit, table, min(address, LAST_ADDRESS + 1 - count), count)
+            if mark.kind not in taken:
+                return mark
+    return mark
 
 
 def refuse(data: bytes) -> NoReturn:

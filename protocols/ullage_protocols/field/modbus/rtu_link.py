@@ -95,7 +95,7 @@ class RtuLink(asyncio.Protocol):
             return
         index = exchange.sent - 1
         answer, self._received = rtu.judge(exchange.questions[index], self._received + data)
-        if answer is None:
+        if answer is None or (exchange.only_fitting and isinstance(answer, str)):
             return
         exchange.take(index, answer)
         exchange.times[index] = self.heard = exchange.last = now

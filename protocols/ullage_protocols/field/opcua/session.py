@@ -61,13 +61,13 @@ class Session:
         self._certificate = reader.bytes_(65536) or b""
         offered = services.offers(reader)
         reader.array(lambda: (reader.bytes_(65536), reader.bytes_(65536)), 8)
-        algorithm, signature = reader.text(), reader.bytes_(4096) or b""
+        _, signature = reader.text(), reader.bytes_(4096) or b""
         reader.u32()
         reader.done()
         if protection:
             if not protection.is_trusted(self._certificate):
                 raise HostileError("the session shows another certificate than the trusted one")
-            protection.verify_session(algorithm, signature, nonce)
+            protection.verify_session(signature, nonce)
             if len(self._nonce) < 32:
                 raise HostileError(f"a server nonce of {len(self._nonce)} bytes in the session")
         login = self._login(offered)
@@ -98,7 +98,9 @@ class Session:
                     f"the session offers no endpoint with the policy and mode of its own channel ({uri[-30:]})"
                 )
             return Login("", self._who.kind, "")
-        if protection and not any(protection.is_trusted(offer.certificate) for offer in fitting):
+        # Many servers leave the certificate out here (Part 4, 5.6.2): channel and session have shown it already.
+        shown = [offer.certificate for offer in fitting if offer.certificate]
+        if protection and shown and not any(map(protection.is_trusted, shown)):
             raise HostileError("the endpoint that was asked for shows another certificate than the trusted one")
         logins = [login for offer in fitting for login in offer.logins if login.type == self._who.kind]
         if not logins:

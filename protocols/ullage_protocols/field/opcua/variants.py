@@ -79,7 +79,7 @@ def _scalar(reader: Reader, kind: int, depth: int) -> Scalar:
         number, body = reader.extension()
         return Other("an ExtensionObject", number, body)
     if kind == _LOCALIZED:
-        return Other("a LocalizedText", _LOCALIZED, reader.localized().encode())
+        return Text(reader.localized().encode())
     _step(reader, kind, depth)
     return Other(_a(kind))
 
