@@ -118,6 +118,17 @@ def test_a_keep_alive_and_a_read_prove_what_has_not_been_reported() -> None:
     asyncio.run(scene())
 
 
+def test_an_item_that_is_never_reported_does_not_hold_up_the_others() -> None:
+    async def scene() -> None:
+        async with server({PUBLISH: Publisher(report(1, {0: 1.0}))}) as (port, _):
+            client = client_of(port, timeout=20.0)
+            await asyncio.wait_for(client.connect(), 10)
+            assert told(await client.changes()) == [("t0", 1.0), ("t0", 1.5), ("t1", 1.5), ("t2", 1.5)]
+            await client.close()
+
+    asyncio.run(scene())
+
+
 def test_reports_that_come_while_something_else_is_asked_are_not_left_lying() -> None:
     async def read(peer: Peer, handle: int, body: bytes) -> None:
         n = int.from_bytes(body[45:49], "little")

@@ -371,7 +371,8 @@ def test_a_bent_reply_is_never_taken_for_another(values: list[ua.DataValue], dat
 @pytest.mark.parametrize("place", [0, 1, 26, 27])
 def test_no_other_first_bytes_of_a_record_pass_for_the_known_ones(others: ua.VariantType, place: int) -> None:
     moment = datetime(2026, 5, 1)  # noqa: DTZ001 - what asyncua takes
-    records = [data_value(1.5, source=moment), data_value(2, kind=others, source=moment), data_value(2.5)]
+    records = [data_value(1.5, source=moment), data_value(2, kind=others, source=moment)]
+    records.append(data_value(2.5, source=moment))
     body = encoded(*[ua.DataValue(one.Value, None, SourceTimestamp=one.SourceTimestamp) for one in records])
     place = 4 + place - (8 if place >= 26 else 0)
     assert body[place] in (5, 11, 6)

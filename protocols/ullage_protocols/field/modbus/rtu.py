@@ -102,6 +102,25 @@ def judge(question: Question, received: bytes) -> tuple[Answer | None, bytes]:
     return None, received
 
 
+def find(question: Question, received: bytes) -> tuple[Answer | None, bytes]:
+    """As ``judge``, but whatever does not fit ``question`` is passed over: the answer is never a fault.
+
+    What is no frame at all spoils what came with it.
+    """
+    while len(received) >= 3:
+        end = _length(received)
+        if end < 0 or end > MAX_FRAME:
+            return None, b""
+        if not end or len(received) < end:
+            return None, received
+        frame, received = received[:end], received[end:]
+        if checksum(frame[:-2]) != frame[-2:]:
+            return None, b""
+        if frame[0] == question.unit and not isinstance(answer := answer_of(question, frame[0], frame[1:-2]), str):
+            return answer, received
+    return None, received
+
+
 def _length(received: bytes) -> int:
     """Where the frame that begins here ends; 0 while that cannot be told, -1 where it is no read's reply."""
     function = received[1]

@@ -94,8 +94,9 @@ class RtuLink(asyncio.Protocol):
             self.drop(BrokenStream(f"more than {_MOST} bytes while one reply of at most 256 is awaited"))
             return
         index = exchange.sent - 1
-        answer, self._received = rtu.judge(exchange.questions[index], self._received + data)
-        if answer is None or (exchange.only_fitting and isinstance(answer, str)):
+        look = rtu.find if exchange.only_fitting else rtu.judge
+        answer, self._received = look(exchange.questions[index], self._received + data)
+        if answer is None:
             return
         exchange.take(index, answer)
         exchange.times[index] = self.heard = exchange.last = now

@@ -105,7 +105,8 @@ class Reader:
         subscription = self.subscription
         assert subscription is not None  # noqa: S101
         first: list[Block] = []
-        deadline = time.monotonic() + subscription.granted.interval / 1000 + self._task.timeout
+        interval = subscription.granted.interval / 1000
+        deadline = time.monotonic() + interval + self._task.timeout
         alive = False
         while silent:
             now = time.monotonic()
@@ -118,7 +119,9 @@ class Reader:
                 self.link.take()
             while self.link.others:
                 if heard := subscription.heard(self.link.others.popleft(), now):
-                    alive = True
+                    if not alive:
+                        # What has no value yet may never be reported; the read behind tells of it.
+                        alive, deadline = True, min(deadline, now + 2 * interval)
                     first += heard[0]
                     silent = silent.difference(*map(handles_of, heard[0])) if heard[0] else set()
         self._heard = time.monotonic()

@@ -98,7 +98,7 @@ class Session:
                     f"the session offers no endpoint with the policy and mode of its own channel ({uri[-30:]})"
                 )
             return Login("", self._who.kind, "")
-        # Many servers leave the certificate out here (Part 4, 5.6.2): channel and session have shown it already.
+        # The session has shown its certificate already; here the standard lets the server leave it out.
         shown = [offer.certificate for offer in fitting if offer.certificate]
         if protection and shown and not any(map(protection.is_trusted, shown)):
             raise HostileError("the endpoint that was asked for shows another certificate than the trusted one")
