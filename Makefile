@@ -3,10 +3,10 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: help setup demo test check unit picture bench lock clean
+.PHONY: help setup demo test check unit picture bench bench-gateway soak lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: ## install the locked environment into the checkout
 	@tools/setup.sh
@@ -33,6 +33,12 @@ picture: setup ## the live page as docs/page.png, from a demo of its own (needs 
 bench: setup ## detection figures; DATA=folder with the histories
 	@test -n "$(DATA)" || { echo "name the folder with the histories: make bench DATA=..." >&2; exit 2; }
 	$(BIN)/python tests/bench/detection.py $(DATA)
+
+bench-gateway: setup ## the agent beside other gateways, in the same run; BENCH=--help for its options
+	@$(BIN)/python tests/bench/gateway $(BENCH)
+
+soak: setup ## the agent among misbehaving devices; MINUTES=60
+	@$(BIN)/python tests/bench/soak.py --minutes $(or $(MINUTES),5) $(SOAK)
 
 lock: ## resolve the dependencies anew
 	@tools/setup.sh && tools/lock.sh --upgrade
