@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,7 @@ class Seen:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     contender = Ullage("agent", args.watched, interval="10s")
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as folder,
