@@ -3,10 +3,10 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: help setup demo test check unit peers picture bench lock clean
+.PHONY: help setup demo test check unit peers deep picture bench bench-gateway soak lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: ## install the locked environment into the checkout
 	@tools/setup.sh
@@ -38,6 +38,12 @@ bench: setup ## cost of reading Modbus beside its peers; with DATA=folder of his
 	@tools/debian.sh gcc libmodbus-dev
 	$(BIN)/python tests/bench/modbus_read.py
 	@test -z "$(DATA)" || $(BIN)/python tests/bench/detection.py $(DATA)
+
+bench-gateway: setup ## the agent beside other gateways, in the same run; BENCH=--help for its options
+	@$(BIN)/python tests/bench/gateway $(BENCH)
+
+soak: setup ## the agent among misbehaving devices; MINUTES=60
+	@$(BIN)/python tests/bench/soak.py --minutes $(or $(MINUTES),5) $(SOAK)
 
 lock: ## resolve the dependencies anew
 	@tools/setup.sh && tools/lock.sh --upgrade

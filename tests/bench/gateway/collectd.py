@@ -21,17 +21,19 @@ class Collectd:
     def prepare(self, load: Load) -> tuple[list[str], dict[str, str]]:
         interval = max(0.001, load.scan)
         lines = [
-            f'BaseDir "{load.folder}"', f'PIDFile "{load.folder}/collectd.pid"', 'Hostname "gateway"', "FQDNLookup false",
-            f"Interval {interval:g}", f"ReadThreads {load.devices}", "WriteThreads 2", 'TypesDB "/usr/share/collectd/types.db"',
-            "LoadPlugin logfile", "<Plugin logfile>", '  LogLevel "warning"', f'  File "{load.folder}/collectd.log"', "</Plugin>",
+            f'BaseDir "{load.folder}"', f'PIDFile "{load.folder}/collectd.pid"', 'Hostname "gateway"',
+            "FQDNLookup false", f"Interval {interval:g}", f"ReadThreads {load.devices}", "WriteThreads 2",
+            'TypesDB "/usr/share/collectd/types.db"', "LoadPlugin logfile", "<Plugin logfile>", '  LogLevel "warning"',
+            f'  File "{load.folder}/collectd.log"', "</Plugin>",
             "LoadPlugin modbus", "LoadPlugin mqtt", "<Plugin mqtt>", '  <Publish "out">', '    Host "127.0.0.1"',
-            f'    Port "{load.broker}"', '    ClientId "collectd"', "    QoS 1", '    Prefix "collectd"', "    StoreRates false",
+            f'    Port "{load.broker}"', '    ClientId "collectd"', "    QoS 1", '    Prefix "collectd"',
+            "    StoreRates false",
             "  </Publish>", "</Plugin>", "<Plugin modbus>",
         ]  # fmt: skip
         for register in range(load.registers):
             lines += [
-                f'<Data "r{register}">', f"  RegisterBase {register}", "  RegisterCmd ReadHolding", "  RegisterType Uint16",
-                "  Type gauge", f'  Instance "r{register}"', "</Data>",
+                f'<Data "r{register}">', f"  RegisterBase {register}", "  RegisterCmd ReadHolding",
+                "  RegisterType Uint16", "  Type gauge", f'  Instance "r{register}"', "</Data>",
             ]  # fmt: skip
         for number in range(load.devices):
             lines += [

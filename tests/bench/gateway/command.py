@@ -39,7 +39,8 @@ _STEPS = ("cost", "sustained", "start", "told-kill", "told-hang", *(f"loss-{faul
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job would ignore SIGINT otherwise
+        signal.signal(number, signal.default_int_handler)
     names, steps = _chosen(args.contenders, CONTENDERS), _chosen(args.only, _STEPS)
     try:
         if not args.no_install:

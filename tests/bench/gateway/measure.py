@@ -115,7 +115,6 @@ def told(contender: Contender, folder: Path, how: str, patience: float) -> Figur
         others = rig.plant.stats()["serials"]
         found = rig.feed.told.get(_VICTIM)
         falsely = sorted(set(rig.feed.told) - {_VICTIM})
-        # A message of a kind that is meant for this, even where a heartbeat was earlier or later, is what counts.
         return {
             "told": found[0] - since if found else None,
             "words": found[1] if found else "",

@@ -16,7 +16,8 @@ return {topic: "nr/DEVICE", payload: {ts: Date.now(), tags}};
 """
 _STATE = """\
 const status = msg.status || {};
-return {topic: "nr/status/" + (status.source ? status.source.name : "?"), payload: {text: status.text, fill: status.fill}};
+const name = status.source ? status.source.name : "?";
+return {topic: "nr/status/" + name, payload: {text: status.text, fill: status.fill}};
 """
 
 
@@ -34,7 +35,8 @@ class NodeRed:
         (load.folder / "flows.json").write_text(json.dumps(_flow(load)))
         settings = {
             "flowFile": "flows.json", "httpAdminRoot": False, "httpNodeRoot": False, "uiHost": "127.0.0.1", "uiPort": 0,
-            "telemetry": {"enabled": False}, "logging": {"console": {"level": "warn", "metrics": False, "audit": False}},
+            "telemetry": {"enabled": False},
+            "logging": {"console": {"level": "warn", "metrics": False, "audit": False}},
         }  # fmt: skip
         (load.folder / "settings.js").write_text(f"module.exports = {json.dumps(settings)}\n")
         red = BENCH / "node-red/node_modules/node-red/red.js"
@@ -74,14 +76,16 @@ def _flow(load: Load) -> list[dict[str, object]]:
             "id": f"client-{name}", "type": "modbus-client", "name": name, "clienttype": "tcp", "bufferCommands": True,
             "stateLogEnabled": False, "queueLogEnabled": False, "failureLogEnabled": False, "tcpHost": "127.0.0.1",
             "tcpPort": str(load.base + number), "tcpType": "DEFAULT", "unit_id": "1", "commandDelay": "1",
-            "clientTimeout": "1000", "reconnectOnTimeout": True, "reconnectTimeout": "500", "parallelUnitIdsAllowed": True,
+            "clientTimeout": "1000", "reconnectOnTimeout": True, "reconnectTimeout": "500",
+            "parallelUnitIdsAllowed": True,
         })  # fmt: skip
         for start, count in blocks(load.registers):
             reader, namer = f"read-{name}-{start}", f"name-{name}-{start}"
             readers.append(reader)
             nodes.append({
-                "id": reader, "type": "modbus-read", "z": "flow", "name": name, "topic": "", "showStatusActivities": load.tell,
-                "logIOActivities": False, "showErrors": False, "showWarnings": False, "unitid": "1",
+                "id": reader, "type": "modbus-read", "z": "flow", "name": name, "topic": "",
+                "showStatusActivities": load.tell, "logIOActivities": False, "showErrors": False,
+                "showWarnings": False, "unitid": "1",
                 "dataType": "HoldingRegister", "adr": str(start), "quantity": str(count),
                 "rate": str(max(1, round(load.scan * 1000))), "rateUnit": "ms", "delayOnStart": False,
                 "startDelayTime": "", "server": f"client-{name}", "useIOFile": False, "ioFile": "",

@@ -49,7 +49,7 @@ def table(results: Results, does: Mapping[str, str]) -> str:
         for name in names:
             found = results[name].get(step, {})
             cell = _cell(found, key)
-            if name not in peers and key not in ("lost", "arrived", "hello"):
+            if name not in peers and key not in ("lost", "arrived", "hello", "told"):
                 theirs = [float(results[peer].get(step, {}).get(key) or 0) for peer in peers]
                 better = ratio(found.get(key), [value for value in theirs if value], more=more)
                 cell += f" ({better:.2g}x)" if better else ""
@@ -72,6 +72,8 @@ def _cell(found: Mapping[str, Any], key: str) -> str:
         return f"{'more than 0' if value is None else value} of {found['acquired']}"
     if value is None:
         return "not told" if key == "told" else "never"
+    if key == "told" and found.get("words"):
+        return f"{value:.1f} ({found['words']})"
     if key == "arrived":
         return f"{value:.0%}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

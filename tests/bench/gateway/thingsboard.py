@@ -52,7 +52,8 @@ class ThingsBoard:
                 "security": {"type": "accessToken", "accessToken": "bench"}, "qos": 1,
                 "reportStrategy": {"type": "ON_RECEIVED"},
                 "checkingDeviceActivity": {
-                    "checkDeviceInactivity": load.tell, "inactivityTimeoutSeconds": 3, "inactivityCheckPeriodSeconds": 1,
+                    "checkDeviceInactivity": load.tell, "inactivityTimeoutSeconds": 3,
+                    "inactivityCheckPeriodSeconds": 1,
                 },
                 **dict.fromkeys(limits, _UNLIMITED),
             },
