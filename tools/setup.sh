@@ -33,7 +33,7 @@ if [ ! -x .tools/bin/uv ]; then
 fi
 say "installing the locked environment into .venv/"
 .tools/bin/uv venv --quiet --allow-existing --python "$PYTHON" .venv
-.tools/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+.tools/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements.lock
 .tools/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation \
     -e protocols -e models -e agent -e scorer -e plant
 printf '%s' "$want" >"$stamp"

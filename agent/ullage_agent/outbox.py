@@ -249,7 +249,7 @@ class Outbox:
         self._sequence = self._through = self._count = self._bytes = self._marked = 0
         self._head = ""
         self._db = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=500"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=500", "cache_size=-256"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
 

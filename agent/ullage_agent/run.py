@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
 
@@ -42,6 +43,7 @@ from .tasks import Tasks
 from .window import Pace
 
 _TICK = 0.5
+_THREADS = 2
 _GOODBYE = 2.0
 """Seconds that connections get to close."""
 _MOST_NAMES = 100_000
@@ -123,6 +125,8 @@ class Agent:
         A fault that no part can handle ends it with AgentError."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        # What goes to threads waits for the disk, one at a time: more threads would only hold memory.
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS, "disk"))
         for ending in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(ending, stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.start(self.reload()))

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from .errors import KeyFileError
 
 _PREFIX = "ed25519"
+_BEGIN, _END = b"-----BEGIN PRIVATE KEY-----", b"-----END PRIVATE KEY-----"
+_PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
+"""What stands before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,7 @@ class SigningKey:
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
-        raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        self.public = PublicKey(raw)
+        self.public = PublicKey(private.public_key().public_bytes_raw())
 
     def __repr__(self) -> str:
         return f"SigningKey({self.public.keyid})"
@@ -99,8 +100,13 @@ class SigningKey:
             raise KeyFileError(f"key {path} cannot be read: {exc}; check the path and its owner") from exc
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise KeyFileError(f"key {path} can be read by others; run: chmod 600 {path}")
+        if (seed := _seed(body)) is not None:
+            return cls.from_seed(seed)
+        # Another form than the one written here. The library that knows them all costs 3 MB: only who needs it pays.
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
         try:
-            key = serialization.load_pem_private_key(body, password=None)
+            key = load_pem_private_key(body, password=None)
         except (ValueError, TypeError) as exc:
             raise KeyFileError(f"key {path} is not an unencrypted PEM private key: {exc}") from exc
         if not isinstance(key, Ed25519PrivateKey):
@@ -113,9 +119,8 @@ class SigningKey:
         if path.exists():
             return cls.from_file(path)
         key = cls.generate()
-        pem = key._private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        body = base64.b64encode(_PKCS8 + key._private.private_bytes_raw())
+        pem = _BEGIN + b"\n" + body + b"\n" + _END + b"\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Written whole under another name and linked into place, so that a crash or a second process
@@ -135,3 +140,15 @@ class SigningKey:
         except OSError as exc:
             raise KeyFileError(f"key {path} cannot be made: {exc}; make the folder writable") from exc
         return key
+
+
+def _seed(pem: bytes) -> bytes | None:
+    """The key's 32 bytes, if ``pem`` is of the very form that is written here."""
+    lines = pem.split()
+    if len(lines) != 7 or pem.strip().splitlines()[0] != _BEGIN or pem.strip().splitlines()[-1] != _END:
+        return None
+    try:
+        der = base64.b64decode(lines[3], validate=True)
+    except ValueError:
+        return None
+    return der[len(_PKCS8) :] if len(der) == len(_PKCS8) + 32 and der.startswith(_PKCS8) else None

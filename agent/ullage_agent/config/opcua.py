@@ -49,7 +49,7 @@ def trusted_file(trust: Path, name: str) -> Path:
 
 def _subscription(table: Table) -> OpcuaSubscription | None:
     mode = table.one_of("mode", ("poll", "subscribe"), "poll")
-    publishing = table.duration("publishing", table.duration("scan", 1.0, 0.02, 3600), 0.01, 3600)
+    publishing = table.duration("publishing", table.duration("scan", 1.0, 0.005, 3600), 0.01, 3600)
     keepalive = table.duration("keepalive", 5.0, 0.1, 3600)
     return OpcuaSubscription(publishing, keepalive) if mode == "subscribe" else None
 

@@ -103,7 +103,7 @@ def _config(top: Table, path: Path, files: bool) -> Config:
         baseline=cast(Path, baseline.file("file", "baseline.npz")),
         learn=baseline.duration("learn", 600.0, 1, 30 * 86400),
         trigger=watch.text("trigger"),
-        interval=watch.duration("interval", shortest, 0.02, 3600),
+        interval=watch.duration("interval", max(shortest, 0.02), 0.02, 3600),
         production=production.duration("interval", 60.0, 0.2, 86400),
         outbox=outbox.size("limit", 256_000_000, 100_000),
         listen=_listen(local),
@@ -167,12 +167,12 @@ def _public_key(table: Table, file: Path | None) -> PublicKey | None:
 def _device(table: Table, files: bool, trust: Path) -> DeviceConfig:
     name = table.text("name", "?", required='name = "plc-1"', form=NAME, shape=NAME_SHAPE)
     protocol = table.one_of("protocol", _PROTOCOLS, required='protocol = "modbus-tcp" or "opcua"')
-    scan = table.duration("scan", 1.0, 0.02, 3600)
+    scan = table.duration("scan", 1.0, 0.005, 3600)
     tag_tables = table.tables("tag", required=f"at least one [[device.tag]] to device {name!r}")
     spec: ModbusDevice | OpcuaDevice | None = None
     tags: list[TagConfig] = []
     identify = table.truth("identify", True)
-    scans = [tag.duration("scan", scan, 0.02, 3600) for tag in tag_tables]
+    scans = [tag.duration("scan", scan, 0.005, 3600) for tag in tag_tables]
     groups = {seconds: group for group, seconds in enumerate(dict.fromkeys(scans))}
     if protocol in PROTOCOLS:
         points = [modbus.tag(tag) for tag in tag_tables]
