@@ -8,6 +8,7 @@ import json
 
 from .config import Config
 from .local import LocalDoor
+from .memory import give_back
 from .notify import Notifier
 from .run import Agent
 from .say import speak
@@ -18,6 +19,7 @@ def serve(config: Config) -> int:
     """Runs an agent to its end; 0 when it was asked to stop."""
     speak(config.log)
     agent, notifier = Agent(config), Notifier()
+    give_back()
     door = LocalDoor(agent)
 
     def ready() -> None:

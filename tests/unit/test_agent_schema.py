@@ -13,7 +13,6 @@ import jsonschema
 import pytest
 from ullage_agent.__main__ import main
 from ullage_agent.config import read as reader
-from ullage_agent.config.places import Places
 from ullage_agent.config.sample import SAMPLE
 from ullage_agent.config.schema import PROTOCOLS, device, schema
 from ullage_agent.config.table import Faults, Table
@@ -25,7 +24,7 @@ Body = dict[str, Any]
 
 def faults(body: Body) -> list[str]:
     """What the reader finds, other files aside."""
-    found = Faults(Path("agent.toml"), Places(""))
+    found = Faults(Path("agent.toml"), "")
     reader._config(Table(body, (), found, Path.cwd()), Path("agent.toml"), False)
     return found.listed()
 

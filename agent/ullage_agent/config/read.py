@@ -17,7 +17,6 @@ from ullage_protocols.mqtt import BrokerSettings
 from ..errors import ConfigError
 from . import LINE_ROLES, ROLES, Address, Config, DeviceConfig, TagConfig, modbus, opcua
 from .names import NAME, NAME_SHAPE
-from .places import Places
 from .table import Faults, Table, secret
 
 _PROTOCOLS = (*PROTOCOLS, "opcua")
@@ -64,7 +63,7 @@ def read(text: str, path: Path, *, files: bool = True) -> Config:
         raise ConfigError([f"{path}:{line}: not TOML: {why}; mend the line"]) from exc
     except RecursionError as exc:
         raise ConfigError([f"{path}:1: nested too deep; this is not an agent configuration"]) from exc
-    faults = Faults(path, Places(text))
+    faults = Faults(path, text)
     config = _config(Table(body, (), faults, path.absolute().parent), path, files)
     if faults:
         raise ConfigError(faults.listed())

@@ -20,14 +20,17 @@ _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 class Faults:
-    """Gathers faults as ``file:line: sentence``, in the order of lines."""
+    """Gathers faults as ``file:line: sentence``, in the order of lines; ``text`` is what stands in the file."""
 
-    def __init__(self, file: Path, places: Places) -> None:
-        self._file, self._places = file, places
+    def __init__(self, file: Path, text: str) -> None:
+        self._file, self._text = file, text
+        self._places: Places | None = None
         self._found: dict[tuple[int, str], None] = {}
 
     def add(self, path: KeyPath, sentence: str) -> None:
         whole = sentence if len(sentence) <= _LONGEST else sentence[:_LONGEST] + "..."
+        if self._places is None:  # a file without faults, however long, is not searched for lines
+            self._places = Places(self._text)
         self._found.setdefault((self._places.line(path), whole))
 
     def __bool__(self) -> bool:
