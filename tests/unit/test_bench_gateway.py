@@ -162,9 +162,11 @@ def test_a_trend_knows_its_slope_and_how_sure_it_is() -> None:
 
 def test_growth_beyond_its_uncertainty_is_a_fault_and_noise_is_none() -> None:
     flat = trend([(10.0 * look, 40.0 + (look % 2)) for look in range(30)])
-    leak = trend([(10.0 * look, 40.0 + 0.01 * look) for look in range(30)])
-    assert _faults(flat, flat, 1.0) == []
-    assert len(_faults(leak, leak, 1.0)) == 2
+    leak = trend([(10.0 * look, 40.0 + 0.05 * look) for look in range(30)])
+    step = trend([(10.0 * look, 40.0 + 0.001 * look) for look in range(30)])
+    assert _faults(flat, flat, 1.0, 290) == []
+    assert _faults(step, step, 1.0, 290) == []
+    assert len(_faults(leak, leak, 1.0, 290)) == 2
 
 
 @pytest.mark.parametrize(
