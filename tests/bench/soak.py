@@ -26,6 +26,8 @@ from bench.gateway.ullage import Ullage
 
 _EVERY = 10.0
 _SETTLE = 60.0
+_STEP = 0.5
+"""MB: less than this is not told from the steps in which memory is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def _judge(rig: Rig, contender: Ullage, seen: list[Seen], args: argparse.Namespa
     warm = [one for one in seen if one.time >= args.warm_up * 60]
     memory = trend([(one.time, one.rss) for one in warm])
     handles = trend([(one.time, float(one.files)) for one in warm])
-    faults = _faults(memory, handles, args.bound)
+    span = warm[-1].time - warm[0].time if warm else 0.0
+    faults = _faults(memory, handles, args.bound, span)
     if made != counted or contender.unknown:
         faults.append(f"the intervals hold {made} units ({contender.unknown} of unknown count), counted were {counted}")
     if receiver.refused:
@@ -103,12 +106,13 @@ def _judge(rig: Rig, contender: Ullage, seen: list[Seen], args: argparse.Namespa
     return 1 if faults else 0
 
 
-def _faults(memory: Trend, handles: Trend, bound: float) -> list[str]:
-    """A slope counts when it is beyond its own uncertainty: minutes cannot tell a megabyte a day from noise."""
+def _faults(memory: Trend, handles: Trend, bound: float, span: float) -> list[str]:
+    """A slope counts when it is beyond its own uncertainty and came to more, over ``span`` seconds, than the steps in
+    which memory is taken: minutes cannot tell a megabyte a day from noise."""
     faults = []
-    if (memory.slope - 2 * memory.error) * 86400 > bound:
+    if (memory.slope - 2 * memory.error) * 86400 > bound and memory.slope * span > _STEP:
         faults.append(f"memory grows by {memory.slope * 86400:.1f} MB a day (± {memory.error * 86400:.1f})")
-    if (handles.slope - 2 * handles.error) * 3600 > 0.5:
+    if handles.slope - 2 * handles.error > 0 and handles.slope * span > 1:
         faults.append(f"open handles grow by {handles.slope * 3600:.1f} an hour")
     return faults
 

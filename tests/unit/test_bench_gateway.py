@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,6 +141,8 @@ def test_a_family_is_a_process_with_its_descendants() -> None:
     child = subprocess.Popen(["sh", "-c", "sleep 30 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     grandchild = int(child.stdout.readline())
+    while Path(f"/proc/{grandchild}/comm").read_text() != "sleep\n":  # it is still the shell's copy for a moment
+        time.sleep(0.01)
     assert family(child.pid) == [child.pid, grandchild]
     assert cost(child.pid).rss > cost(grandchild).rss > 0
     os.kill(grandchild, 9)
@@ -162,9 +165,14 @@ def test_a_trend_knows_its_slope_and_how_sure_it_is() -> None:
 
 def test_growth_beyond_its_uncertainty_is_a_fault_and_noise_is_none() -> None:
     flat = trend([(10.0 * look, 40.0 + (look % 2)) for look in range(30)])
-    leak = trend([(10.0 * look, 40.0 + 0.01 * look) for look in range(30)])
-    assert _faults(flat, flat, 1.0) == []
-    assert len(_faults(leak, leak, 1.0)) == 2
+    leak = trend([(10.0 * look, 40.0 + 0.05 * look) for look in range(30)])
+    step = trend([(10.0 * look, 40.0 + 0.001 * look) for look in range(30)])
+    wild = trend([(10.0 * look, 40.0 + 12 * (look % 2)) for look in range(30)])
+    assert wild.slope * 290 > 1
+    assert _faults(wild, wild, 1.0, 290) == []
+    assert _faults(flat, flat, 1.0, 290) == []
+    assert _faults(step, step, 1.0, 290) == []
+    assert len(_faults(leak, leak, 1.0, 290)) == 2
 
 
 @pytest.mark.parametrize(

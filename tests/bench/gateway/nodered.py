@@ -19,6 +19,8 @@ const status = msg.status || {};
 const name = status.source ? status.source.name : "?";
 return {topic: "nr/status/" + name, payload: {text: status.text, fill: status.fill}};
 """
+_AWAY = ("broken", "failure", "timeout", "reconnect", "error", "closed", "disconnect")
+"""How a status begins that says so of a device; "waiting" and "initialized" are yellow too and say nothing."""
 
 
 class NodeRed:
@@ -51,7 +53,7 @@ class NodeRed:
             return
         body = json.loads(payload)
         if topic.startswith("nr/status/"):
-            if body.get("fill") in ("red", "yellow"):
+            if str(body.get("text")).startswith(_AWAY):
                 feed.tell(when, device_number(name), str(body.get("text")))
         else:
             feed.sample(when, len(body["tags"]), device_number(name), body["tags"].get("r1"))
