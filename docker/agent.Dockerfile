@@ -10,9 +10,10 @@ COPY --from=build /venv /venv
 COPY protocols/ullage_protocols /app/ullage_protocols
 COPY models/ullage_models /app/ullage_models
 COPY agent/ullage_agent /app/ullage_agent
+RUN python -OO -m compileall -q /app && { python -OO -m compileall -q /venv/lib || true; }
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001
 WORKDIR /var/lib/ullage
 VOLUME /var/lib/ullage
-ENTRYPOINT ["python", "-m", "ullage_agent"]
+ENTRYPOINT ["python", "-OO", "-m", "ullage_agent"]
 CMD ["run", "--config", "/etc/ullage/agent.toml"]

@@ -46,8 +46,8 @@ _TICK = 0.5
 _THREADS = 2
 _GOODBYE = 2.0
 """Seconds that connections get to close."""
-_MOST_NAMES = 100_000
-"""Bytes of tag names in one message, which is bounded as a whole by the wire."""
+_NAMES_SIZE, _NAMES_COUNT = 100_000, 4000
+"""Bytes and number of tag names in one message, which is bounded as a whole by the wire."""
 _RECENT = 10
 
 MakeClient = Callable[[DeviceConfig, Clock], FieldClient]
@@ -345,6 +345,6 @@ def _fitting(names: list[str]) -> tuple[str, ...]:
     size = 0
     for position, name in enumerate(names):
         size += len(name.encode()) + 3
-        if size > _MOST_NAMES:
+        if size > _NAMES_SIZE or position >= _NAMES_COUNT:
             return (*names[:position], f"and {len(names) - position} more")
     return tuple(names)

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from ullage_models.detect.baseline import Baseline
 from ullage_models.detect.episode import State
+from ullage_models.detect.residual import LinearModel, ResidualDetector
 from ullage_models.detect.watch import Judgement, Watch
 from ullage_models.errors import BaselineError
 from ullage_models.training.history import History
@@ -167,3 +168,24 @@ def test_events_are_messages_that_survive_the_wire(baseline: Baseline) -> None:
     values[100:, 3] = 85.0
     for event in run(baseline, values)[1]:
         assert Anomaly.from_json(event.to_json()) == event
+
+
+def test_what_is_kept_of_missing_patterns_is_bounded() -> None:
+    """Devices that come and go in every combination must not fill the memory; what is judged stays the same."""
+    p, rng = 120, np.random.default_rng(7)
+    weights = np.eye(p) + 0.01 * rng.standard_normal((p, p))
+    model = LinearModel(
+        np.arange(p), 0, np.zeros(p), np.ones(p), np.zeros(p), weights, np.array([[0.0, 0.1, 1.0]] * p),
+        np.array([0.0, 2.0, 8.0]),
+    )  # fmt: skip
+    detector = ResidualDetector(model)
+    rows = rng.standard_normal((100, p))
+    rows[rng.random((100, p)) < 0.4] = np.nan
+    for row in rows:
+        found, alone = detector.update(row), ResidualDetector(model).update(row)
+        assert found is not None
+        assert alone is not None
+        np.testing.assert_array_equal(found.value, alone.value)
+    kept = sum(solver.nbytes for solver in detector._patterns.values())
+    assert 0 < kept == detector._kept <= 1_000_000
+    assert len(detector._patterns) > 5

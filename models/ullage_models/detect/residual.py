@@ -22,7 +22,8 @@ Mask = NDArray[np.bool_]
 Z_LIMIT = 8.0
 """Standardised values are held within this, so that one wild reading does not drown its neighbours."""
 
-_CACHED_PATTERNS = 64
+_CACHED_BYTES = 1_000_000
+"""So much is kept of how missing signals were filled in; beyond it the patterns used longest ago are worked out anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,6 +124,7 @@ class ResidualDetector:
         self._wandering = bool(self._wanders.any())
         self._lost = self._wanders.copy()
         self._patterns: OrderedDict[bytes, Floats] = OrderedDict()
+        self._kept = 0
 
     def reset(self) -> None:
         """Forget the rows before: they say nothing about the next one."""
@@ -186,6 +188,9 @@ class ResidualDetector:
         if solver is None:
             solver = np.asarray(-np.linalg.pinv(weights[:, :p][np.ix_(unknown, unknown)]), dtype=np.float64)
             self._patterns[key] = solver
-            if len(self._patterns) > _CACHED_PATTERNS:
-                self._patterns.popitem(last=False)
+            self._kept += solver.nbytes
+            while self._kept > _CACHED_BYTES and len(self._patterns) > 1:
+                self._kept -= self._patterns.popitem(last=False)[1].nbytes
+        else:
+            self._patterns.move_to_end(key)
         return np.clip(solver @ (weights[unknown] @ self._stack), -Z_LIMIT, Z_LIMIT)

@@ -29,7 +29,7 @@ class Child:
         self._socket.setblocking(False)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", _MODULE],
+                [sys.executable, *(["-OO"] if sys.flags.optimize > 1 else []), "-m", _MODULE],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
