@@ -68,11 +68,11 @@ def _command(args: argparse.Namespace) -> int:
         if args.own:
             return own(config, as_json=args.json)
         return trust(config, args.device, accept=args.accept, as_json=args.json)
-    config = load(args.config)
     if args.command == "check":
         from .check import check
 
-        return check(config, as_json=args.json)
+        return check(args.config, as_json=args.json)
+    config = load(args.config)
     if args.command == "status":
         from .show import show
 
