@@ -27,6 +27,7 @@ _TIMEOUTS, _LEAST = 20, 15.0
 _CLOCK = "clock=server"
 """The row that tells a server's time; no configured name holds "="."""
 _SERVER_TIME = "i=2258"
+_OLD = 60.0
 _LONGEST = 60
 _SOON = timedelta(days=30)
 
@@ -133,20 +134,36 @@ def _asked(device: DeviceConfig) -> ModbusDevice | OpcuaDevice:
 
 
 def _tags(looking: Look, seen: list[tuple[Scan, float | None]]) -> Iterator[TagFound]:
-    """One a tag, its newest value. Notes the server's time on the way."""
+    """One a tag, its newest value."""
     device, rows = looking.device, dict[str, tuple[Sample, float | None]]()
     values: dict[str, object] = {}
     for scan, trip in seen:
         for row, sample in enumerate(scan):
             if sample.tag == _CLOCK:
-                if scan.source is not None and scan.source[row] == scan.source[row]:
-                    looking.ahead = float(scan.source[row]) - sample.seen_time.timestamp() + (trip or 0.0) / 2
-            elif is_raw(sample.tag):
+                continue
+            if is_raw(sample.tag):
                 values[sample.tag] = sample.value
             else:
                 rows[sample.tag] = (sample, trip)
+    if isinstance(device.spec, OpcuaDevice):
+        looking.ahead = _ahead(seen)
     swapped = _swapped(device, values)
     return (_tag(device, *rows[name], swapped.get(name)) for name in rows)
+
+
+def _ahead(seen: list[tuple[Scan, float | None]]) -> float | None:
+    """By how much the server's clock is before ours: by its own word, else by the newest of its times, where that is
+    no old one, which would only say that nothing changed since."""
+    newest: float | None = None
+    for scan, trip in seen:
+        for row, name in enumerate(scan.columns.names):
+            if scan.source is None or scan.source[row] != scan.source[row]:
+                continue
+            ahead = float(scan.source[row]) - scan.seen.timestamp() + (trip or 0.0) / 2
+            if name == _CLOCK:
+                return ahead
+            newest = ahead if newest is None else max(newest, ahead)
+    return newest if newest is not None and newest > -_OLD else None
 
 
 def _swapped(device: DeviceConfig, values: dict[str, object]) -> dict[str, Suggestion]:
