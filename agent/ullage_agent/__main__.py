@@ -94,9 +94,6 @@ def _key(path: Path, *, as_json: bool) -> int:
     return 0
 
 
-_DISCOVER = "Looks at a device that is not configured yet, reading only; exit 0 if anything answers, 1 if not."
-
-
 def _discover(command: argparse.ArgumentParser) -> None:
     command.add_argument("url", help="modbus://host[:port][/unit], modbus+rtu:///dev/ttyUSB0?baud=19200, "
                          "modbus+rtu+tcp://host[:port] or opc.tcp://host:port")  # fmt: skip
@@ -151,9 +148,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--start", metavar="TIME", help="when it starts or started; default now")
             command.add_argument("--end", metavar="TIME", help="its planned end (+2h: from its start), or its end")
             command.add_argument("--by", default="", metavar="NAME", help="who declares it; default: your user name")
-    _discover(
-        commands.add_parser("discover", help="look at a device that is not configured yet", description=_DISCOVER)
-    )
+    what = "look at a device that is not configured yet, reading only; exit 0 if anything answers, 1 if not"
+    _discover(commands.add_parser("discover", help=what, description=what))
     commands.add_parser("sample-config", help="print a complete configuration with every default")
     commands.add_parser("schema", help="print the configuration's JSON Schema, for editors")
     commands.add_parser("learn", help="learn a baseline from a recorded history", add_help=False)

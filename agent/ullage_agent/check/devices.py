@@ -138,7 +138,7 @@ def _tags(looking: Look, seen: list[tuple[Scan, float | None]]) -> Iterator[TagF
     device, rows = looking.device, dict[str, tuple[Sample, float | None]]()
     values: dict[str, object] = {}
     for scan, trip in seen:
-        for row, sample in enumerate(scan):
+        for sample in scan:
             if sample.tag == _CLOCK:
                 continue
             if is_raw(sample.tag):

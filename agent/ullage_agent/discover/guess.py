@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ullage_protocols.field.modbus.addresses import BIT_TABLES, Table
 from ullage_protocols.field.modbus.spec import Order
@@ -42,10 +43,14 @@ class Guess:
 
 
 def guesses(table: Table, passes: Sequence[Words], taken: frozenset[int] = frozenset()) -> list[Guess]:
-    """In order of address; ``taken`` are addresses whose meaning is known already."""
+    """In order of address; ``taken`` are addresses whose meaning is known already.
+
+    What stood at 0 all the time is left out: most of a device's places hold nothing.
+    """
     addresses = sorted(set.intersection(*(set(one) for one in passes)) - taken) if passes else []
     if table in BIT_TABLES:
-        return [_bit(table, at, [one[at] for one in passes]) for at in addresses]
+        bits = (_bit(table, at, [one[at] for one in passes]) for at in addresses)
+        return [guess for guess in bits if guess.sure or guess.value]
     floats = _floats(table, addresses, passes)
     inside = {guess.address + half for guess in floats for half in (0, 1)}
     found = floats + [
@@ -58,7 +63,7 @@ def guesses(table: Table, passes: Sequence[Words], taken: frozenset[int] = froze
 
 def counts_up(values: Sequence[int], modulus: int) -> bool:
     """Whether ``values`` only ever go up, at least twice, or once of two; starting over at ``modulus`` is allowed."""
-    steps = [(b - a) % modulus for a, b in zip(values, values[1:], strict=False)]
+    steps = [(b - a) % modulus for a, b in pairwise(values)]
     ups = sum(step > 0 for step in steps)
     return bool(steps) and all(step < _STEP for step in steps) and ups >= min(2, len(steps))
 
@@ -87,7 +92,7 @@ def _floats(table: Table, addresses: Sequence[int], passes: Sequence[Words]) -> 
             continue
         _, values = best[at]
         moves = len(set(values)) > 1
-        rises = moves and all(b >= a for a, b in zip(values, values[1:], strict=False)) and values[0] >= 0
+        rises = moves and all(b >= a for a, b in pairwise(values)) and values[0] >= 0
         why = "only rises: an energy meter or a total?" if rises else "moves" if moves else "stands still: a setting?"
         chosen.append(Guess(table, at, "float32", values[-1], why, order))
         free = at + 2
@@ -114,7 +119,7 @@ def _whole(table: Table, at: int, values: Sequence[int]) -> Guess | None:
     if counts_up(values, 0x10000):
         return Guess(table, at, "uint16", last, "only counts up", role="count")
     changed = 0
-    for a, b in zip(values, values[1:], strict=False):
+    for a, b in pairwise(values):
         changed |= a ^ b
     if changed.bit_count() <= 2 and max(values) - min(values) > 2:
         bit = changed.bit_length() - 1

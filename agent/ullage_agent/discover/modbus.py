@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ _TABLES = ("holding", "input", "coil", "discrete")
 _NO_FUNCTION, _GATEWAY = 1, (10, 11)
 _SILENCES = 3
 """So many questions running may stay without an answer before a table is given up."""
+_ALIKE = 3
 _SEARCH, _WATCH = 0.6, 5
 """The part of a unit's requests that the search for ranges may take, and the most readings of what was found."""
 
@@ -55,7 +57,7 @@ class Asker:
         if self.asked >= (limit or self.most):
             raise Spent
         self.asked += 1
-        self._tell(f"unit {device.unit}: {table} {address}", self.asked / self.most)
+        self._tell(f"unit {device.unit}", self.asked / self.most)
         way = self.pool.way(device)
         question = read_question(device.unit, table, address, count)
         raw = bytearray(question.size)
@@ -84,6 +86,7 @@ async def look(target: ModbusTarget, most: int, pause: float, watch: float, tell
         answer = await asker.ask(device, "holding", 0, 1)
         if not isinstance(answer, str) and answer not in _GATEWAY:
             answers[device] = answer
+    answers = _present(answers)
     devices, notes = list(answers), []
     if shared and len(target.units) > 2 and len(devices) == len(target.units) and len(set(answers.values())) == 1:
         notes = [f"it answers whatever unit is asked, in the same way; unit {devices[0].unit} stands for all"]
@@ -94,6 +97,14 @@ async def look(target: ModbusTarget, most: int, pause: float, watch: float, tell
         found.append(await _unit(asker, device, share, watch))
         found[-1].notes = notes + found[-1].notes
     return found
+
+
+def _present(answers: dict[ModbusDevice, Told]) -> dict[ModbusDevice, Told]:
+    """Without those that only say, all with the same exception, that they are not there, while others give values."""
+    refusals = Counter(answer for answer in answers.values() if isinstance(answer, int))
+    usual = {code for code, count in refusals.items() if count >= _ALIKE}
+    some = any(isinstance(answer, bytes) for answer in answers.values())
+    return {unit: answer for unit, answer in answers.items() if not (some and answer in usual)}
 
 
 async def _unit(asker: Asker, device: ModbusDevice, limit: int, watch: float) -> UnitFound:
@@ -113,9 +124,7 @@ async def _unit(asker: Asker, device: ModbusDevice, limit: int, watch: float) ->
             await _search(asker, found, cast(Table, table), stop)
     except Spent:
         found.whole = False
-        found.notes.append(
-            "the requests for the search are used up: there may be more; give it a larger --max-requests"
-        )
+        found.notes.append("the search has used up its requests, there may be more: give it a larger --max-requests")
     await _watch(asker, found, limit, watch)
     return found
 
@@ -188,12 +197,12 @@ async def _watch(asker: Asker, found: UnitFound, limit: int, seconds: float) -> 
             told = await asker.ask(found.device, table, at, count)
             if isinstance(told, bytes):
                 passes[-1][table].update(_words(table, at, count, told))
-    taken = frozenset(
+    known = frozenset(
         address for model in found.models for address in range(model.address - 2, model.address + model.length + 4)
     )
-    for table in _TABLES:
-        seen: list[Words] = [one[table] for one in passes]
-        found.guesses += guesses(cast(Table, table), seen, taken if table == "holding" else frozenset())
+    for name in _TABLES:
+        seen: list[Words] = [one[name] for one in passes]
+        found.guesses += guesses(cast(Table, name), seen, known if name == "holding" else frozenset())
 
 
 def _words(table: str, at: int, count: int, raw: bytes) -> dict[int, int]:

@@ -20,8 +20,9 @@ _ROLES = (
 )
 _RUNNING = re.compile(r"running$", re.IGNORECASE)
 _PACKML = {
-    "StateCurrent": "state", "UnitModeCurrent": "state", "ProdProcessedCount": "count", "ProdDefectiveCount": "measurement",
-    "MachSpeed": "setpoint", "CurMachSpeed": "measurement", "CntrlCmd": "command", "UnitMode": "command",
+    "StateCurrent": "state", "UnitModeCurrent": "state", "ProdProcessedCount": "count",
+    "ProdDefectiveCount": "measurement", "MachSpeed": "setpoint", "CurMachSpeed": "measurement", "CntrlCmd": "command",
+    "UnitMode": "command",
 }  # fmt: skip
 """PackML's tags by name (OPC 30050) and the part they play here."""
 _TEXTS = frozenset({"String", "LocalizedText"})

@@ -29,7 +29,7 @@ Asking = Generator[tuple[int, int], bool, None]
 
 
 class Search:
-    """``found`` grows while ``run`` is answered; it may be stopped at any time. ``chunk`` is the most of one request."""
+    """``found`` grows while ``run`` is answered, which may be stopped at any time. ``chunk`` is a request's most."""
 
     def __init__(self, chunk: int, most: int = MOST) -> None:
         self.found: list[Range] = []
@@ -78,13 +78,12 @@ class Search:
                 break
             else:
                 size //= 2
-                self_size = size
                 # What failed holds the end: from here on by halves only.
-                while self_size:
-                    if (yield end, self_size):
-                        end += self_size
-                        self._read += self_size
-                    self_size //= 2
+                while size:
+                    if (yield end, size):
+                        end += size
+                        self._read += size
+                    size //= 2
                 break
         return end
 

@@ -13,6 +13,7 @@ from ..table_text import columns
 from .found import ServerFound, UnitFound
 from .guess import Guess
 from .modbus import spans
+from .opcua import usable
 from .starting import shown
 
 _LINES = 200
@@ -84,14 +85,18 @@ def server_text(server: ServerFound) -> str:
     said = " ".join(str(told[key]) for key in ("vendor", "product", "model", "firmware", "state") if told.get(key))
     lines = [f"{server.url}: {said or 'does not say what it is'}"]
     endpoints = told.get("endpoints")
-    for way in endpoints if isinstance(endpoints, list) else []:
-        lines.append(f"  offers    {way[1]} {way[2]} ({', '.join(way[3])})")
-    lines.append(f"  variables {len(server.nodes)}" + ("" if server.whole else ", and there are more"))
+    offers = endpoints if isinstance(endpoints, list) else []
+    lines += [f"  offers    {way[1]} {way[2]} ({', '.join(way[3])})" for way in offers]
+    nodes = usable(server.nodes)
+    lines.append(
+        f"  variables {len(server.nodes)}, {len(nodes)} of them numbers, truths or texts"
+        + ("" if server.whole else "; there are more")
+    )
     rows = [
         (node.node, node.type, node.role, shown(node.value), node.meaning or node.path)
-        for node in server.nodes[:_LINES]
+        for node in nodes[:_LINES]
     ]  # fmt: skip
     lines += ["", *(f"  {line}" for line in columns([("node", "type", "role", "value", ""), *rows]))]
-    if len(server.nodes) > _LINES:
-        lines.append(f"  and {len(server.nodes) - _LINES} more; see --json or --out")
+    if len(nodes) > _LINES:
+        lines.append(f"  and {len(nodes) - _LINES} more; see --json or --out")
     return "\n".join(lines)

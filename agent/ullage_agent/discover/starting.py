@@ -36,8 +36,9 @@ def configuration(source: str, units: Sequence[UnitFound] = (), server: ServerFo
     used: set[str] = set()
     names: set[str] = set()
     lines = [
-        f"# Found at {_plain(source)}. Everything below is a guess: hold it against the device's manual, name the tags,",
-        "# remove what is not needed. `ullage-agent check` reads every tag once; `ullage-agent sample-config` shows all keys.",
+        f"# Found at {_plain(source)}. Everything below is a guess: hold it against the device's",
+        "# manual, name the tags, remove what is not needed. `ullage-agent check` reads every tag once;",
+        "# `ullage-agent sample-config` shows all keys.",
         "", "[agent]", 'id = "gateway-1"            # the name under which the scorer enrols this gateway',
         "", "[broker]", 'host = "127.0.0.1"          # the broker; port, certificates and login: see sample-config',
         "", "[scorer]", 'public_key = "scorer.pub"   # a file to be made: what `ullage-scorer enrol` prints',

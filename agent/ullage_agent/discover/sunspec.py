@@ -1,7 +1,7 @@
 """SunSpec: the models that an inverter or meter lays out in its registers, and what their points mean. Pure.
 
-After the SunSpec Information Model Specification: at one of three places stand the characters SunS, then models one after
-the other, each as id, length and points, until id 0xFFFF.
+After the SunSpec Information Model Specification: at one of three places stand the characters SunS, then models one
+after the other, each as id, length and points, until id 0xFFFF.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ NAMES = {
     132: "volt-watt", 160: "multiple MPPT", 201: "meter, single phase", 202: "meter, split phase",
     203: "meter, wye three phase", 204: "meter, delta three phase", 211: "meter, single phase, float",
     212: "meter, split phase, float", 213: "meter, wye three phase, float", 214: "meter, delta three phase, float",
-    302: "irradiance", 303: "module temperature", 307: "base meteorology", 401: "string combiner", 403: "string combiner",
-    501: "solar module", 701: "DER AC measurement", 702: "DER capacity", 713: "DER storage capacity", 802: "battery",
+    302: "irradiance", 303: "module temperature", 307: "base meteorology", 401: "string combiner",
+    403: "string combiner", 501: "solar module", 701: "DER AC measurement", 702: "DER capacity",
+    713: "DER storage capacity",
+    802: "battery",
     803: "lithium-ion battery bank",
 }  # fmt: skip
 
@@ -144,42 +146,41 @@ def tags(models: list[Model], bodies: dict[Model, bytes]) -> list[Guess]:
         prefix = f"s{model.id}" + (f"-{seen[model.id]}" if seen[model.id] > 1 else "")
         body = bodies.get(model, b"")
         for point in POINTS.get(model.id, ()):
-            if (guess := _tag(model, point, body, prefix)) is not None:
-                found.append(guess)
+            found += _tag(model, point, body, prefix)
     return found
 
 
-def _tag(model: Model, point: Point, body: bytes, prefix: str) -> Guess | None:
+def _tag(model: Model, point: Point, body: bytes, prefix: str) -> list[Guess]:
     length = _LENGTHS.get(point.name, 0) if point.type == "string" else 0
     width = length or (2 if point.type in ("float32", "acc32") else 1)
     raw = body[2 * point.at : 2 * (point.at + width)]
     if len(raw) < 2 * width or point.at + width > model.length + 2:
-        return None
+        return []
     scale = 1.0
     value: float | int | str
     if point.type == "string":
         value = raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
         if not value:
-            return None
+            return []
     elif point.type == "float32":
         value = float(struct.unpack(">f", raw)[0])
         if value != value:
-            return None
+            return []
     else:
         whole = int.from_bytes(raw, "big")
         if whole == _NOT[point.type]:
-            return None
+            return []
         whole = whole - 0x10000 if point.type == "int16" and whole & 0x8000 else whole
         if point.factor:
             power = body[2 * point.factor : 2 * point.factor + 2]
             exponent = int.from_bytes(power, "big", signed=True) if len(power) == 2 else 0
             if not -10 <= exponent <= 10:
-                return None
+                return []
             scale = float(f"1e{exponent}")
         value = whole if scale == 1 else whole * scale
-    return Guess(
+    return [Guess(
         "holding", model.address + point.at, _AS.get(point.type, point.type), value,
         f"SunSpec {model.id} ({model.name}) {point.name}", role="state" if point.type == "enum16" else "measurement",
         name=f"{prefix}.{point.name}", scale=scale, unit=point.unit, length=length,
         none=(_NOT[point.type],) if point.type in _NOT else (),
-    )  # fmt: skip
+    )]  # fmt: skip
