@@ -53,6 +53,10 @@ def _command(args: argparse.Namespace) -> int:
 
         print(json.dumps(schema(), indent=2))
         return 0
+    if args.command == "discover":
+        from .discover import command as discover
+
+        return discover(args)
     from .config.read import load
 
     if args.command == "key":
@@ -68,11 +72,11 @@ def _command(args: argparse.Namespace) -> int:
         if args.own:
             return own(config, as_json=args.json)
         return trust(config, args.device, accept=args.accept, as_json=args.json)
-    config = load(args.config)
     if args.command == "check":
         from .check import check
 
-        return check(config, as_json=args.json)
+        return check(args.config, as_json=args.json)
+    config = load(args.config)
     if args.command == "status":
         from .show import show
 
@@ -88,6 +92,30 @@ def _key(path: Path, *, as_json: bool) -> int:
     public = SigningKey.load_or_create(path).public
     print(json.dumps({"key": public.to_text(), "keyid": public.keyid}) if as_json else public.to_text())
     return 0
+
+
+def _discover(command: argparse.ArgumentParser) -> None:
+    command.add_argument("url", help="modbus://host[:port][/unit], modbus+rtu:///dev/ttyUSB0?baud=19200, "
+                         "modbus+rtu+tcp://host[:port] or opc.tcp://host:port")  # fmt: skip
+    command.add_argument("--out", type=Path, metavar="FILE", help="write a configuration to start from")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument("--units", default="", metavar="LIST", help="Modbus units such as 1,5,10-20; default 1-10,247")
+    command.add_argument("--watch", type=_seconds, default=3.0, metavar="TIME", help="how long to watch; default 3s")
+    command.add_argument("--pause", type=_seconds, default=0.0, metavar="TIME", help="between requests, such as 50ms")
+    command.add_argument("--timeout", type=_seconds, default=1.0, metavar="TIME", help="of a request; default 1s")
+    command.add_argument("--max-requests", type=int, default=1000, metavar="N", help="the most in all; default 1000")
+
+
+def _seconds(text: str) -> float:
+    """Seconds from "3s", "50ms", "1m", or a number of them."""
+    number, unit = (text[:-2], 0.001) if text.endswith("ms") else (text.rstrip("sm"), 60.0 if text[-1:] == "m" else 1.0)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write it as 3s or 50ms")
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--start", metavar="TIME", help="when it starts or started; default now")
             command.add_argument("--end", metavar="TIME", help="its planned end (+2h: from its start), or its end")
             command.add_argument("--by", default="", metavar="NAME", help="who declares it; default: your user name")
+    what = "look at a device that is not configured yet, reading only; exit 0 if anything answers, 1 if not"
+    _discover(commands.add_parser("discover", help=what, description=what))
     commands.add_parser("sample-config", help="print a complete configuration with every default")
     commands.add_parser("schema", help="print the configuration's JSON Schema, for editors")
     commands.add_parser("learn", help="learn a baseline from a recorded history", add_help=False)

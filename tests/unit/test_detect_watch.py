@@ -180,7 +180,7 @@ def test_what_is_kept_of_missing_patterns_is_bounded() -> None:
     )  # fmt: skip
     detector = ResidualDetector(model)
     rows = rng.standard_normal((100, p))
-    rows[rng.random((100, p)) < 0.4] = np.nan
+    rows[rng.random((100, p)) < 0.3] = np.nan
     for row in rows:
         found, alone = detector.update(row), ResidualDetector(model).update(row)
         assert found is not None

@@ -82,6 +82,7 @@ class Address:
 class Config:
     """Everything, with durations in seconds, sizes in bytes and absolute paths.
 
+    ``scorer`` is the key in ``scorer_file``, None where it was not to be read.
     ``listen`` is where metrics and health are answered, None: nowhere; ``log`` is "text" or "json".
     """
 
@@ -100,6 +101,7 @@ class Config:
     listen: Address | None
     log: str
     devices: tuple[DeviceConfig, ...]
+    scorer_file: Path | None = None
 
     @property
     def key(self) -> Path:

@@ -32,8 +32,11 @@ MAX_TEXT = 1_000_000
 MAX_DEVICES = 200
 
 
-def load(path: Path, *, files: bool = True) -> Config:
-    """The configuration in ``path``. Raises ConfigError with every fault; ``files`` False skips other files."""
+def load(path: Path, *, files: bool = True, scorer: bool = True) -> Config:
+    """The configuration in ``path``. Raises ConfigError with every fault.
+
+    ``files`` False skips other files; ``scorer`` False the scorer's key alone.
+    """
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-8")
@@ -46,10 +49,10 @@ def load(path: Path, *, files: bool = True) -> Config:
         raise ConfigError([f"{path}:{line}: not UTF-8 text; save the file as UTF-8"]) from exc
     if len(text) > MAX_TEXT:
         raise ConfigError([f"{path}: longer than {MAX_TEXT} characters; this is not an agent configuration"])
-    return read(text, path, files=files)
+    return read(text, path, files=files, scorer=scorer)
 
 
-def read(text: str, path: Path, *, files: bool = True) -> Config:
+def read(text: str, path: Path, *, files: bool = True, scorer: bool = True) -> Config:
     """As ``load``, from text; ``path`` names the file in faults and anchors relative paths."""
     if deep := _DEEP.search(text):
         line = text.count("\n", 0, deep.end()) + 1
@@ -64,13 +67,13 @@ def read(text: str, path: Path, *, files: bool = True) -> Config:
     except RecursionError as exc:
         raise ConfigError([f"{path}:1: nested too deep; this is not an agent configuration"]) from exc
     faults = Faults(path, text)
-    config = _config(Table(body, (), faults, path.absolute().parent), path, files)
+    config = _config(Table(body, (), faults, path.absolute().parent), path, files, scorer)
     if faults:
         raise ConfigError(faults.listed())
     return config
 
 
-def _config(top: Table, path: Path, files: bool) -> Config:
+def _config(top: Table, path: Path, files: bool, keyed: bool) -> Config:
     agent, broker, scorer = top.table("agent"), top.table("broker"), top.table("scorer")
     baseline, watch, production = top.table("baseline"), top.table("watch"), top.table("production")
     outbox, local, log = top.table("outbox"), top.table("local"), top.table("log")
@@ -98,7 +101,7 @@ def _config(top: Table, path: Path, files: bool) -> Config:
         state=state,
         heartbeat=agent.duration("heartbeat", 15.0, 0.2, 3600),
         broker=_broker(broker, files),
-        scorer=_public_key(scorer, key_file) if files else None,
+        scorer=_public_key(scorer, key_file) if files and keyed else None,
         baseline=cast(Path, baseline.file("file", "baseline.npz")),
         learn=baseline.duration("learn", 600.0, 1, 30 * 86400),
         trigger=watch.text("trigger"),
@@ -108,6 +111,7 @@ def _config(top: Table, path: Path, files: bool) -> Config:
         listen=_listen(local),
         log=log.one_of("format", ("text", "json"), "text"),
         devices=tuple(devices),
+        scorer_file=key_file,
     )
     for table in (agent, broker, scorer, baseline, watch, production, outbox, local, log, top):
         table.unknown()

@@ -23,7 +23,7 @@ Z_LIMIT = 8.0
 """Standardised values are held within this, so that one wild reading does not drown its neighbours."""
 
 _CACHED_BYTES = 1_000_000
-"""So much is kept of how missing signals were filled in; beyond it the patterns used longest ago are worked out anew."""
+"""So much is kept of how missing signals are filled in; beyond it the patterns used longest ago are forgotten."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
