@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from ullage_protocols.field.modbus.addresses import BIT_TABLES, Table
 from ullage_protocols.field.modbus.spec import Order
@@ -42,6 +42,14 @@ class Guess:
     length: int = 0
 
 
+class _Chain(NamedTuple):
+    """Pairs that do not overlap, the last one first, and what they are worth together."""
+
+    worth: float
+    at: int
+    before: _Chain | None
+
+
 def guesses(table: Table, passes: Sequence[Words], taken: frozenset[int] = frozenset()) -> list[Guess]:
     """In order of address; ``taken`` are addresses whose meaning is known already.
 
@@ -74,29 +82,40 @@ def _bit(table: Table, at: int, values: Sequence[int]) -> Guess:
 
 
 def _floats(table: Table, addresses: Sequence[int], passes: Sequence[Words]) -> list[Guess]:
-    """Pairs of registers that read as floats; the order that most of them ask for is the device's."""
-    pairs = [at for at in addresses if at + 1 in passes[0] and at + 1 in addresses]
-    scored = {(at, order): rated for at in pairs for order in _ORDERS if (rated := _rated(at, order, passes))}
-    votes: Counter[Order] = Counter()
-    for (_, order), rated in scored.items():
-        votes[order] += rated[0] + 5.0 if rated[0] > 0 else 0  # type: ignore[assignment]
-    if not votes or not votes.most_common(1)[0][1]:
-        return []
-    order = max(_ORDERS, key=lambda one: votes[one])
-    chosen: list[Guess] = []
-    free = -1
-    best = {at: scored[at, order] for at in pairs if (at, order) in scored}
-    for at in sorted(best):
-        # Where two pairs overlap, the better one holds the register that both want.
-        if at < free or (at + 1 in best and at + 2 not in best and best[at + 1][0] > best[at][0]):
-            continue
-        _, values = best[at]
-        moves = len(set(values)) > 1
-        rises = moves and all(b >= a for a, b in pairwise(values)) and values[0] >= 0
-        why = "only rises: an energy meter or a total?" if rises else "moves" if moves else "stands still: a setting?"
-        chosen.append(Guess(table, at, "float32", values[-1], why, order))
-        free = at + 2
-    return chosen
+    """Pairs of registers that read as floats, in the one order for which most of them do."""
+    there = set(addresses)
+    pairs = [at for at in addresses if at + 1 in there]
+    chosen: list[tuple[int, list[float]]] = []
+    most, order = 0.0, _ORDERS[0]
+    for one in _ORDERS:
+        rated = {at: found for at in pairs if (found := _rated(at, one, passes)) is not None}
+        worth, places = _apart({at: score for at, (score, _) in rated.items()})
+        if worth > most:
+            most, order, chosen = worth, one, [(at, rated[at][1]) for at in places]
+    return [_float(table, at, values, order) for at, values in chosen]
+
+
+def _apart(rated: Mapping[int, float]) -> tuple[float, list[int]]:
+    """Those of the pairs at these addresses that do not overlap and are worth the most together."""
+    done, before_last, last = _Chain(0.0, -1, None), _Chain(0.0, -1, None), -2
+    for at in sorted(rated):
+        # The pair one register before shares one with this: then what is best without it counts.
+        before = before_last if at == last + 1 else done
+        found = _Chain(before.worth + rated[at] - _LIKELY + 1.0, at, before)
+        before_last, last = done, at
+        done = found if found.worth > done.worth else done
+    worth, places = done.worth, []
+    while done.before is not None:
+        places.append(done.at)
+        done = done.before
+    return worth, places[::-1]
+
+
+def _float(table: Table, at: int, values: list[float], order: Order) -> Guess:
+    moves = len(set(values)) > 1
+    rises = moves and all(b >= a for a, b in pairwise(values)) and values[0] >= 0
+    why = "only rises: an energy meter or a total?" if rises else "moves" if moves else "stands still: a setting?"
+    return Guess(table, at, "float32", values[-1], why, order)
 
 
 def _rated(at: int, order: Order, passes: Sequence[Words]) -> tuple[float, list[float]] | None:
