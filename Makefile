@@ -27,6 +27,9 @@ check: setup ## lint, format, types, import contracts
 unit: setup
 	$(BIN)/pytest -q --doctest-modules --durations=10
 
+deep: peers ## what takes longer: foreign servers, then five minutes among misbehaving devices
+	@$(MAKE) --no-print-directory soak MINUTES=5
+
 peers: setup ## the field clients against servers that others wrote (installs them into .peers/)
 	@tools/peers.sh
 	$(BIN)/pytest -q --durations=10 tests/peers
@@ -34,9 +37,10 @@ peers: setup ## the field clients against servers that others wrote (installs th
 picture: setup ## the live page as docs/page.png, from a demo of its own (needs chromium)
 	@$(BIN)/ullage-plant demo --picture docs/page.png
 
-bench: setup ## cost of reading Modbus beside its peers; with DATA=folder of histories, detection figures
+bench: setup ## cost of reading Modbus and OPC UA beside peers; with DATA=folder of histories, detection figures
 	@tools/debian.sh gcc libmodbus-dev
 	$(BIN)/python tests/bench/modbus_read.py
+	$(BIN)/python tests/bench/opcua.py
 	@test -z "$(DATA)" || $(BIN)/python tests/bench/detection.py $(DATA)
 
 bench-gateway: setup ## the agent beside other gateways, in the same run; BENCH=--help for its options

@@ -37,37 +37,35 @@ Answer = Callable[[asyncio.StreamReader], Awaitable[bytes]]
 
 
 class LocalDoor:
-    """Opens with ``run``, closes with its cancellation."""
+    """``open`` it, and ``close`` it at the end."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._callers = agent, 0
+        self._path = _reachable(agent.config.state / NAME)
+        self._servers: list[asyncio.AbstractServer] = []
 
-    async def run(self) -> None:
-        """Until cancelled. A port that is taken is told and leaves the rest of the agent alone."""
-        servers: list[asyncio.AbstractServer] = []
-        path = _reachable(self._agent.config.state / NAME)
+    async def open(self) -> None:
+        """Answers from now on. A port that is taken is told and leaves the rest of the agent alone."""
         try:
-            try:
-                servers.append(await asyncio.start_unix_server(self._bounded(self._status), sock=_bound(path)))
-            except OSError as exc:
-                say("status", why=f"{path} cannot be opened ({exc.strerror}); `ullage-agent status` will not answer")
-            if (where := self._agent.config.listen) is not None:
-                try:
-                    servers.append(
-                        await asyncio.start_server(
-                            self._bounded(self._http), where.host, where.port, limit=_LONGEST_HEAD
-                        )
-                    )
-                    say("listening", at=f"http://{where.host}:{where.port}/metrics")
-                except OSError as exc:
-                    why = exc.strerror or str(exc)
-                    say("listening", why=f"{where.host}:{where.port} cannot be had ({why}); change [local] listen")
-            await asyncio.Event().wait()
-        finally:
-            for server in servers:
-                server.close()
-            with contextlib.suppress(OSError):
-                path.unlink()
+            status = self._bounded(self._status)
+            self._servers.append(await asyncio.start_unix_server(status, sock=_bound(self._path)))
+        except OSError as exc:
+            say("status", why=f"{self._path} cannot be opened ({exc.strerror}); `ullage-agent status` will not answer")
+        if (where := self._agent.config.listen) is None:
+            return
+        try:
+            http = self._bounded(self._http)
+            self._servers.append(await asyncio.start_server(http, where.host, where.port, limit=_LONGEST_HEAD))
+            say("listening", at=f"http://{where.host}:{where.port}/metrics")
+        except OSError as exc:
+            why = exc.strerror or str(exc)
+            say("listening", why=f"{where.host}:{where.port} cannot be had ({why}); change [local] listen")
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink()
 
     def _bounded(self, answer: Answer) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
         async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

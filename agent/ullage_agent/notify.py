@@ -40,9 +40,9 @@ class Notifier:
         if not self._address or not self.watchdog:
             return
         while True:
+            await asyncio.sleep(self.watchdog / 2)
             if well():
                 self._send("WATCHDOG=1")
-            await asyncio.sleep(self.watchdog / 2)
 
     def _send(self, text: str) -> None:
         if not self._address:

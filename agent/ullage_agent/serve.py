@@ -32,8 +32,14 @@ def serve(config: Config) -> int:
         await notifier.run(lambda: not unwell(agent))
 
     agent.on_reload = notifier.reloading, lambda: notifier.ready(f"reading {len(agent.config.devices)} devices")
-    try:
-        asyncio.run(agent.run(ready, beside=(door.run, watchdog)))
-    finally:
-        notifier.stopping()
+
+    async def live() -> None:
+        await door.open()
+        try:
+            await agent.run(ready, beside=(watchdog,))
+        finally:
+            notifier.stopping()
+            door.close()
+
+    asyncio.run(live())
     return 0
