@@ -26,6 +26,7 @@ class DeviceHealth:
         self._never = True
         self._reason = "not reached yet"
         self._bad: dict[int | None, int] = {}
+        self._held: dict[int, str] = {}
         self._good = self._all = 0
         self.scans = self.rows = self.bad_rows = self.losses = self.missed = 0
         self.trip: float | None = None
@@ -36,10 +37,12 @@ class DeviceHealth:
         if self._since is not None or self._bad:
             self._since, self._never, self._reason = None, False, ""
         bad = scan.bad
-        if bad:
+        if group is None:
+            self._changed(scan)
+        elif bad:
             self._bad[group] = bad
             row = int((scan.quality == BAD).argmax())
-            self._reason = f"{scan.columns.names[row]}: {scan.reasons.get(row, 'bad')}"
+            self._reason = _told(scan, row)
         elif group in self._bad:
             del self._bad[group]
         rows = len(scan)
@@ -51,6 +54,18 @@ class DeviceHealth:
         self.trip = trip
         if bad < rows or not rows:
             self.good_at = scan.seen
+
+    def _changed(self, scan: Scan) -> None:
+        """A bad tag stays bad until the server reports another value of it."""
+        for row, position in enumerate(scan.columns.positions):
+            if scan.quality[row] == BAD:
+                self._held[position] = _told(scan, row)
+            else:
+                self._held.pop(position, None)
+        self._bad.pop(None, None)
+        if self._held:
+            self._bad[None] = len(self._held)
+            self._reason = next(iter(self._held.values()))
 
     @property
     def degraded(self) -> bool:
@@ -76,3 +91,7 @@ class DeviceHealth:
         if reset:
             self._good = self._all = 0
         return DeviceState(self._device.name, name, round(share, 6), self._reason[:_LONGEST_REASON])
+
+
+def _told(scan: Scan, row: int) -> str:
+    return f"{scan.columns.names[row]}: {scan.reasons.get(row, 'bad')}"
