@@ -23,11 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # These two have options of their own and carry what the running agent must not.
     if given[:1] == ["learn"]:
-        from .learn import main as learn
+        from .offline.learn import main as learn
 
         return learn(given[1:])
     if given[:1] == ["backtest"]:
-        from .backtest import main as backtest
+        from .offline.backtest import main as backtest
 
         return backtest(given[1:])
     args = _parser().parse_args(given)
@@ -62,7 +62,7 @@ def _command(args: argparse.Namespace) -> int:
     if args.command == "key":
         return _key(load(args.config, files=False).key, as_json=args.json)
     if args.command == "maintenance":
-        from .maintenance import command
+        from .planned.maintenance import command
 
         return command(load(args.config, files=False), args)
     if args.command == "trust":
@@ -78,7 +78,7 @@ def _command(args: argparse.Namespace) -> int:
         return check(args.config, as_json=args.json)
     config = load(args.config)
     if args.command == "status":
-        from .show import show
+        from .local.show import show
 
         return show(config, as_json=args.json)
     from .serve import serve

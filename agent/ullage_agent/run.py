@@ -19,28 +19,28 @@ from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Anomaly, Downtime, Heartbeat, Hello
 from ullage_protocols.mqtt import Link
 
-from .baseline import load_baseline
-from .clients import Clients
 from .clock import Clock
 from .config import Config, DeviceConfig
-from .declarations import Declarations
-from .downtime import DowntimeMeter
-from .episodes import Episodes
+from .custody.outbox import Draft, Outbox
+from .custody.publish import Publisher
+from .custody.seal import Sealer
+from .custody.window import Pace
 from .errors import AgentError, ConfigError
-from .integrity import IntegrityEvents
-from .inventory import Inventories, broken, reasons
-from .judge import Judge
-from .lines import Lines
+from .field.clients import Clients
+from .field.downtime import DowntimeMeter
+from .field.integrity import IntegrityEvents
+from .field.inventory import Inventories, broken, reasons
+from .field.poll import Poller
+from .judging.baseline import load_baseline
+from .judging.episodes import Episodes
+from .judging.judge import Judge
+from .judging.rows import Rows
 from .lock import FolderLock
-from .outbox import Draft, Outbox
-from .poll import Poller
-from .publish import Publisher
+from .planned.declarations import Declarations
+from .production.lines import Lines
 from .reload import Change, change
-from .rows import Rows
 from .say import say
-from .seal import Sealer
 from .tasks import Tasks
-from .window import Pace
 
 _TICK = 0.5
 _THREADS = 2

@@ -7,12 +7,12 @@ import contextlib
 import json
 
 from .config import Config
-from .local import LocalDoor
+from .local.door import LocalDoor
+from .local.notify import Notifier
+from .local.status import unwell
 from .memory import give_back
-from .notify import Notifier
 from .run import Agent
 from .say import speak
-from .status import unwell
 
 
 def serve(config: Config) -> int:

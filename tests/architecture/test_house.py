@@ -132,7 +132,7 @@ def environment_rule(_name: str, tree: ast.Module) -> Iterator[str]:
             yield f"line {node.lineno} reads the environment; settings come from the configuration file"
 
 
-SERVICE_MANAGER = "agent/ullage_agent/notify.py"
+SERVICE_MANAGER = "agent/ullage_agent/local/notify.py"
 """The service manager says by the environment where it listens: its interface, no setting of ours."""
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ullage_agent.history import HistoryFile
+from ullage_agent.offline.history import HistoryFile
 from ullage_models.detect.watch import Watch
 from ullage_models.training.history import History
 from ullage_models.training.learn import learn

@@ -11,8 +11,8 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ullage_agent.counter import Pace, advance
-from ullage_agent.production import LineConfig, Meter, Reading
+from ullage_agent.production.counter import Pace, advance
+from ullage_agent.production.meter import LineConfig, Meter, Reading
 from ullage_protocols import wire
 from ullage_protocols.messages import Production
 

@@ -8,7 +8,7 @@ from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
-from ullage_agent.window import Pace, Window
+from ullage_agent.custody.window import Pace, Window
 
 
 @dataclass

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from ullage_agent.config import Config
 from ullage_agent.config.read import read
-from ullage_agent.health import DeviceHealth
-from ullage_agent.lines import Lines
-from ullage_agent.rows import Rows
+from ullage_agent.field.health import DeviceHealth
+from ullage_agent.judging.rows import Rows
+from ullage_agent.production.lines import Lines
 from ullage_protocols.field.scan import BAD, GOOD, Columns, Scan
 from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Production

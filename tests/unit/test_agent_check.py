@@ -14,10 +14,10 @@ from ullage_agent.check.clock import judged
 from ullage_agent.check.devices import Look, look, spared
 from ullage_agent.check.found import DeviceFound, Found, PartFound, TagFound
 from ullage_agent.check.shown import as_json, as_text
-from ullage_agent.clients import Clients
 from ullage_agent.clock import Clock
 from ullage_agent.config import Config
 from ullage_agent.config.read import read
+from ullage_agent.field.clients import Clients
 from ullage_agent.lock import FolderLock
 from ullage_agent.trust import own
 from ullage_protocols.keys import SigningKey

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ullage_agent.config import DeviceConfig
 from ullage_agent.config.read import read
 from ullage_agent.config.sample import SAMPLE
-from ullage_agent.inventory import INTEGRITY, POSTURE, Inventories, inventory, reasons
+from ullage_agent.field.inventory import INTEGRITY, POSTURE, Inventories, inventory, reasons
 from ullage_protocols import wire
 from ullage_protocols.field.base import Endpoint, Identity
 from ullage_protocols.messages import Inventory

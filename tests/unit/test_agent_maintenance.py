@@ -19,12 +19,12 @@ from ullage_agent import requests
 from ullage_agent.__main__ import main
 from ullage_agent.clock import Clock
 from ullage_agent.config.sample import SAMPLE
-from ullage_agent.declarations import Declarations
-from ullage_agent.declared import Ask, Declared, DeclineError
+from ullage_agent.custody.outbox import Draft, Outbox
 from ullage_agent.errors import AgentError
 from ullage_agent.lock import FolderLock, holder
-from ullage_agent.maintenance import moment
-from ullage_agent.outbox import Draft, Outbox
+from ullage_agent.planned.declarations import Declarations
+from ullage_agent.planned.declared import Ask, Declared, DeclineError
+from ullage_agent.planned.maintenance import moment
 from ullage_protocols.errors import WireError
 from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Heartbeat, Maintenance
@@ -365,7 +365,7 @@ def test_the_command_prints_the_record_under_which_it_was_sealed(
 def test_without_an_agent_the_declaration_waits_for_the_next_start(
     state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ullage_agent.maintenance._ABSENT", 0.0)
+    monkeypatch.setattr("ullage_agent.planned.maintenance._ABSENT", 0.0)
     assert declare("list") == 0
     assert capsys.readouterr().out == "no planned stop has been declared\n"
     assert declare("start", "--reason", "x", "--json") == 0
@@ -385,7 +385,7 @@ def test_without_an_agent_the_declaration_waits_for_the_next_start(
 def test_an_agent_that_does_not_seal_in_time_is_exit_1(
     state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ullage_agent.maintenance._PATIENCE", 0.0)
+    monkeypatch.setattr("ullage_agent.planned.maintenance._PATIENCE", 0.0)
     state.mkdir()
     lock = FolderLock(state)
     assert holder(state) == os.getpid()

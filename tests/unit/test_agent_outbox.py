@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from ullage_agent.clock import Clock
+from ullage_agent.custody.marks import Mark, MarkFile
+from ullage_agent.custody.outbox import Draft, Outbox
 from ullage_agent.errors import OutboxFull, StateError
 from ullage_agent.lock import FolderLock
-from ullage_agent.marks import Mark, MarkFile
-from ullage_agent.outbox import Draft, Outbox
 from ullage_protocols import envelope
 from ullage_protocols.errors import ProtocolError
 from ullage_protocols.event import Event, decode_event

@@ -10,9 +10,9 @@ from ullage_agent.clock import Clock
 from ullage_agent.config import Config, DeviceConfig
 from ullage_agent.config.read import read
 from ullage_agent.config.sample import SAMPLE
-from ullage_agent.episodes import Episodes
-from ullage_agent.health import DeviceHealth
-from ullage_agent.rows import Rows
+from ullage_agent.field.health import DeviceHealth
+from ullage_agent.judging.episodes import Episodes
+from ullage_agent.judging.rows import Rows
 from ullage_protocols.field.base import bad_sample
 from ullage_protocols.field.scan import Scan, columns_of, scan_of
 from ullage_protocols.keys import SigningKey

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from ullage_agent.config import DeviceConfig
 from ullage_agent.config.read import read
-from ullage_agent.downtime import DowntimeMeter
-from ullage_agent.poll import Poller
-from ullage_agent.schedule import Schedule
+from ullage_agent.field.downtime import DowntimeMeter
+from ullage_agent.field.poll import Poller
+from ullage_agent.field.schedule import Schedule
 from ullage_protocols.field.base import FieldError, Identity, RefusedError, SilentError
 from ullage_protocols.field.scan import Columns, Scan, columns_of
 from ullage_protocols.keys import SigningKey

@@ -14,10 +14,10 @@ import pytest
 from ullage_agent.clock import Clock
 from ullage_agent.config import Config, DeviceConfig
 from ullage_agent.config.read import read
-from ullage_agent.declared import Ask
+from ullage_agent.custody.outbox import Outbox
 from ullage_agent.errors import AgentError, StateError
-from ullage_agent.outbox import Outbox
-from ullage_agent.requests import answer, put
+from ullage_agent.planned.declared import Ask
+from ullage_agent.planned.requests import answer, put
 from ullage_agent.run import Agent
 from ullage_protocols import envelope, topics
 from ullage_protocols.event import Event, decode_event

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ullage_agent.errors import HistoryError
-from ullage_agent.history import HistoryFile, Row
+from ullage_agent.offline.history import HistoryFile, Row
 
 
 def read(path: Path) -> tuple[HistoryFile, list[Row]]:

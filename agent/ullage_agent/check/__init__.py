@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..clients import Clients
 from ..clock import Clock
 from ..config import Config
 from ..config.read import load
+from ..field.clients import Clients
 from ..progress import Progress
 from . import broker, clock, files, trust
 from .devices import Look, look, place, spared

@@ -12,9 +12,9 @@ from ullage_protocols import wire
 from ullage_protocols.errors import WireError
 
 from .. import __file__ as _installed
-from ..baseline import load_baseline
 from ..config import Config
 from ..errors import AgentError
+from ..judging.baseline import load_baseline
 from .found import PartFound
 
 FAR = 60.0

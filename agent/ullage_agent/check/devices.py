@@ -15,10 +15,10 @@ from ullage_protocols.field.opcua.spec import OpcuaDevice, OpcuaTag
 from ullage_protocols.field.scan import Scan
 from ullage_protocols.sample import Sample, Value
 
-from ..clients import Clients
 from ..clock import Clock
 from ..config import Config, DeviceConfig
 from ..errors import AgentError
+from ..field.clients import Clients
 from .files import AtWork
 from .found import DeviceFound, TagFound
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from ullage_protocols.errors import KeyFileError
 from ullage_protocols.keys import PublicKey, SigningKey
 
-from ..baseline import load_baseline
 from ..config import Config
 from ..errors import AgentError, StateError
-from ..local import ask
+from ..judging.baseline import load_baseline
+from ..local.door import ask
 from ..lock import holder
 from .found import PartFound
 

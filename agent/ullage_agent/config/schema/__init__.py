@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import LINE_ROLES, ROLES
-from . import modbus, opcua
-from .parts import Json, array, choice, duration, file, size, table, text, truth, whole
+from ...config import LINE_ROLES, ROLES
+from ...config.schema import modbus, opcua
+from ...config.schema.parts import Json, array, choice, duration, file, size, table, text, truth, whole
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 LINE = "^[A-Za-z0-9._-]{1,64}$"

@@ -7,7 +7,7 @@ from typing import get_args
 from ullage_protocols.field.modbus.addresses import Table
 from ullage_protocols.field.modbus.spec import MAX_IN_FLIGHT, ORDERS, PARITIES, TYPES, Half
 
-from .parts import Json, anything, choice, duration, file, number, text, truth, whole
+from ...config.schema.parts import Json, anything, choice, duration, file, number, text, truth, whole
 
 SAYS = "One Modbus unit."
 _UNIT: dict[str, Json] = {

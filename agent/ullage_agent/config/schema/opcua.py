@@ -6,7 +6,7 @@ from typing import get_args
 
 from ullage_protocols.field.opcua.spec import Mode, Policy
 
-from .parts import Json, choice, duration, file, number, table, text, truth, whole
+from ...config.schema.parts import Json, choice, duration, file, number, table, text, truth, whole
 
 SAYS = "One OPC UA server."
 _SECURITY = table("Security", "A signed or encrypted connection; without it, neither.", {

@@ -17,8 +17,8 @@ from ullage_protocols.field.base import Identity
 from ullage_protocols.messages import Change, Endpoint, Inventory
 from ullage_protocols.messages.inventory import MAX_ENDPOINTS, MAX_LOGINS
 
-from .config import DeviceConfig
-from .outbox import Draft
+from ..config import DeviceConfig
+from ..custody.outbox import Draft
 
 INTEGRITY = ("vendor", "product", "model", "firmware", "serial", "state", "certificate")
 """Fields whose change is an integrity event."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from ullage_protocols.errors import ProtocolError
 from ullage_protocols.event import Event
 
-from .clock import Clock
+from ..clock import Clock
+from ..custody.outbox import Draft, Outbox
+from ..errors import OutboxFull
 from .declared import KEPT, Ask, Declared, DeclineError
-from .errors import OutboxFull
-from .outbox import Draft, Outbox
 from .requests import Requests
 
 

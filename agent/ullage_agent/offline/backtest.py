@@ -22,10 +22,10 @@ from ullage_models.errors import ModelError
 from ullage_models.training.metrics import Measures, measure
 from ullage_protocols.messages import Anomaly
 
-from .errors import AgentError
-from .files import whole_file
+from ..errors import AgentError
+from ..files import whole_file
+from ..progress import Progress
 from .history import HistoryFile
-from .progress import Progress
 
 
 @dataclass(slots=True)

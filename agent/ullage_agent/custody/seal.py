@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable
 
 from ullage_protocols.errors import ProtocolError
 
-from .errors import OutboxFull
-from .lines import Sealing
-from .outbox import Draft, Outbox
-from .say import say
+from ..errors import OutboxFull
+from ..say import say
+from .outbox import Draft, Outbox, Sealing
 
 _RETRY = 1.0
 """Seconds between two tries to seal while the outbox takes nothing."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .config import Config
-from .errors import StateError
-from .local import ask
-from .table_text import columns
+from ..config import Config
+from ..errors import StateError
+from ..table_text import columns
+from .door import ask
 
 
 def show(config: Config, *, as_json: bool) -> int:

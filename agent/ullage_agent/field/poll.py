@@ -10,9 +10,9 @@ from typing import Protocol
 from ullage_protocols.field.base import Clock, FieldClient, FieldError, Identity, SilentError, Subscribed
 from ullage_protocols.field.scan import Scan
 
-from .config import DeviceConfig
+from ..config import DeviceConfig
+from ..say import say
 from .health import DeviceHealth
-from .say import say
 from .schedule import Schedule
 
 _BACKOFF = (0.25, 10.0)

@@ -14,9 +14,9 @@ from ullage_protocols.keys import PublicKey
 from ullage_protocols.mqtt import BrokerSettings, Incoming, Link
 from ullage_protocols.receipt import Down, Receipt
 
-from .errors import AgentError
+from ..errors import AgentError
+from ..say import say
 from .outbox import Outbox
-from .say import say
 from .window import Pace, Window
 
 _BATCH = 100

@@ -14,10 +14,10 @@ from ullage_models.errors import ModelError
 from ullage_models.training.history import History
 from ullage_models.training.learn import learn
 
-from .errors import AgentError, HistoryError
-from .files import whole_file
+from ..errors import AgentError, HistoryError
+from ..files import whole_file
+from ..progress import Progress
 from .history import HistoryFile
-from .progress import Progress
 
 MAX_CELLS = 400_000_000
 """Readings that are held while learning (8 bytes each)."""

@@ -24,12 +24,12 @@ from ullage_protocols import wire
 from ullage_protocols.errors import ProtocolError
 from ullage_protocols.messages import Maintenance
 
+from ..config import Config
+from ..errors import AgentError
+from ..lock import holder
+from ..progress import Progress
 from . import requests
-from .config import Config
 from .declared import KEPT, Ask, Declared, DeclineError
-from .errors import AgentError
-from .lock import holder
-from .progress import Progress
 
 _PATIENCE, _ABSENT, _EVERY = 15.0, 1.5, 0.1
 """Seconds that the command waits for a running agent, and where none is seen; between two looks."""

@@ -27,8 +27,8 @@ from ullage_protocols.keys import SigningKey
 from ullage_protocols.messages import Message
 from ullage_protocols.receipt import Receipt
 
-from .clock import Clock
-from .errors import OutboxFull, StateError
+from ..clock import Clock
+from ..errors import OutboxFull, StateError
 from .marks import Mark, MarkFile
 
 _SCHEMA = """
@@ -43,6 +43,10 @@ class Draft:
 
     message: Message
     subject: str = ""
+
+
+Sealing = tuple[list[Draft], dict[str, str]]
+"""Drafts, and what must be kept in the same transaction."""
 
 
 class Outbox:

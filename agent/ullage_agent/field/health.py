@@ -7,7 +7,7 @@ from datetime import datetime
 from ullage_protocols.field.scan import BAD, Scan
 from ullage_protocols.messages import DeviceState
 
-from .config import DeviceConfig
+from ..config import DeviceConfig
 
 _LONGEST_REASON = 500
 

@@ -12,13 +12,13 @@ from ullage_models.detect.watch import Watch
 from ullage_models.errors import ModelError
 from ullage_protocols.messages import Anomaly
 
+from ..clock import Clock
+from ..config import Config
+from ..field.health import DeviceHealth
+from ..say import say
 from .baseline import LiveLearning
-from .clock import Clock
-from .config import Config
 from .episodes import Episodes
-from .health import DeviceHealth
 from .rows import Row, Rows
-from .say import say
 
 OnAnomalies = Callable[[Sequence[Anomaly]], None]
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from ullage_protocols.field.scan import BAD, Scan
 
-from .config import Config, patience
-from .health import DeviceHealth
+from ..config import Config, patience
+from ..field.health import DeviceHealth
 
 Floats = NDArray[np.float64]
 Places = slice | NDArray[np.intp]

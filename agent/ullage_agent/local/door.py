@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import StateError
+from ..errors import StateError
+from ..say import say
 from .metrics import exposition
-from .say import say
 from .status import snapshot, unwell
 
 if TYPE_CHECKING:
-    from .run import Agent
+    from ..run import Agent
 
 NAME = "agent.sock"
 _LONGEST_HEAD = 8192

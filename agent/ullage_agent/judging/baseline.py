@@ -11,10 +11,10 @@ from pathlib import Path
 from ullage_models.detect.baseline import Baseline
 from ullage_models.errors import ModelError
 
-from .config import Config
-from .errors import AgentError
+from ..config import Config
+from ..errors import AgentError
+from ..say import say
 from .rows import Row
-from .say import say
 
 _GOOD_SHARE = 0.9
 """Share of tags that must have a value for a row to be learned from."""

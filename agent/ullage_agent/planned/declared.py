@@ -18,7 +18,7 @@ from ullage_protocols.errors import WireError
 from ullage_protocols.messages import Maintenance
 from ullage_protocols.messages.stops import GRACE
 
-from .errors import AgentError
+from ..errors import AgentError
 
 KEPT = "maintenance"
 """The name under which the outbox keeps this state."""

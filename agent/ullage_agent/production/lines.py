@@ -11,12 +11,9 @@ from ullage_protocols.errors import WireError
 from ullage_protocols.field.scan import BAD, GOOD, Scan
 from ullage_protocols.messages import Production
 
-from .config import LINE_ROLES, Config, DeviceConfig, TagConfig, patience
-from .outbox import Draft
-from .production import LineConfig, Meter, Reading
-
-Sealing = tuple[list[Draft], dict[str, str]]
-"""Drafts, and what must be kept in the same transaction."""
+from ..config import LINE_ROLES, Config, DeviceConfig, TagConfig, patience
+from ..custody.outbox import Draft, Sealing
+from .meter import LineConfig, Meter, Reading
 
 
 @dataclass(frozen=True, slots=True)

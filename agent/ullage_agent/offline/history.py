@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import HistoryError
+from ..errors import HistoryError
 
 Floats = NDArray[np.float64]
 

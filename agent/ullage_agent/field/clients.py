@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ullage_protocols.field.base import FieldClient
 from ullage_protocols.field.opcua.spec import OpcuaDevice
 
-from .clock import Clock
-from .config import DeviceConfig
-from .errors import AgentError
+from ..clock import Clock
+from ..config import DeviceConfig
+from ..errors import AgentError
 
 if TYPE_CHECKING:
     from ullage_protocols.field.modbus.bus import BusPool

@@ -19,7 +19,7 @@ from typing import Any
 from ullage_protocols import wire
 from ullage_protocols.errors import WireError
 
-from .errors import AgentError
+from ..errors import AgentError
 
 MAX_BYTES = 16 * 1024
 _MOST = 100

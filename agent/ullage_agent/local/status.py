@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ullage_protocols import wire
 
 if TYPE_CHECKING:
-    from .run import Agent
+    from ..run import Agent
 
 Json = dict[str, Any]
 

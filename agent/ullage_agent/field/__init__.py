@@ -1,0 +1,1 @@
+"""How devices are read: clients, rates, losses, identity, what is told of them."""

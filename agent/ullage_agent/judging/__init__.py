@@ -1,0 +1,1 @@
+"""From latest values to judged rows and named episodes."""

@@ -1,0 +1,1 @@
+"""What is answered on this machine: status, metrics, health, the service manager."""

@@ -1,0 +1,1 @@
+"""Recorded histories: learning from them, and running the detection over them."""

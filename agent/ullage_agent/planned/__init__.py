@@ -1,0 +1,1 @@
+"""Planned stops: declared by a command, sealed by the running agent."""

@@ -1,0 +1,1 @@
+"""What the lines make: meters from scans to sealed intervals."""
