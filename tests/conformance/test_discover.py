@@ -121,6 +121,29 @@ def test_a_modbus_device_is_found_configured_and_checked(
     asyncio.run(scene())
 
 
+def test_units_that_are_not_there_are_not_found(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scene() -> None:
+        async with controller() as (port, _):
+            assert await run("discover", f"modbus://127.0.0.1:{port}", "--json", "--watch", "0s", "--units", "1-4") == 0
+            assert [unit["unit"] for unit in told(capsys)["units"]] == [1]
+            assert await run("discover", f"modbus://127.0.0.1:{port}", "--units", "5-6") == 1
+            assert "no unit answers" in capsys.readouterr().out
+
+    asyncio.run(scene())
+
+
+def test_the_requests_are_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scene() -> None:
+        async with controller() as (port, _):
+            url = f"modbus://127.0.0.1:{port}/1"
+            assert await run("discover", url, "--json", "--watch", "0s", "--max-requests", "30") == 0
+            (unit,) = told(capsys)["units"]
+            assert not unit["whole"]
+            assert any("--max-requests" in note for note in unit["notes"])
+
+    asyncio.run(scene())
+
+
 def test_check_suggests_the_order_and_shows_unit_name_and_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

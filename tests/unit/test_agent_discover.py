@@ -126,6 +126,12 @@ def test_what_moves_is_guessed_by_how_it_moves(order: str) -> None:
     assert found[0].value == pytest.approx(23.441)
 
 
+def test_a_register_is_part_of_one_float_only() -> None:
+    passes = [{10: 0x4290, 11: 0x4291 + step, 12: 0x4416, 13: 0x4417 + step, 14: 0x4418} for step in range(4)]
+    found = [guess.address for guess in guesses("holding", passes) if guess.type == "float32"]
+    assert found in ([10, 12], [11, 13])
+
+
 def test_bits_that_stood_at_zero_are_left_out() -> None:
     found = guesses("coil", [{0: 0, 1: 1, 2: 0}, {0: 0, 1: 1, 2: 1}])
     assert [(guess.address, guess.sure) for guess in found] == [(1, False), (2, True)]
@@ -169,12 +175,14 @@ def test_sunspec_points_are_scaled_and_those_not_implemented_left_out() -> None:
     struct.pack_into(">h", body, 2 * 15, 1)
     struct.pack_into(">I", body, 2 * 24, 123456)
     struct.pack_into(">h", body, 2 * 26, 0)
+    struct.pack_into(">hh", body, 2 * 36, 301, -1)
     model = sunspec.Model(103, 40070, 50)
     found = {guess.name: guess for guess in sunspec.tags([model], {model: bytes(body)})}
     assert (found["s103.W"].value, found["s103.W"].scale, found["s103.W"].unit) == (-1200, 10.0, "W")
     assert (found["s103.W"].address, found["s103.W"].none) == (40084, (0x8000,))
     assert (found["s103.WH"].value, found["s103.WH"].type) == (123456, "uint32")
-    assert "s103.TmpCab" not in found, "it is not implemented"
+    assert found["s103.TmpOt"].value == pytest.approx(30.1)
+    assert "s103.TmpCab" not in found, "it is not implemented, though its scale is"
     assert "s103.Hz" not in found, "its scale is not implemented"
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ullage_agent import requests
 from ullage_agent.__main__ import main
 from ullage_agent.clock import Clock
 from ullage_agent.config.sample import SAMPLE
 from ullage_agent.custody.outbox import Draft, Outbox
 from ullage_agent.errors import AgentError
 from ullage_agent.lock import FolderLock, holder
+from ullage_agent.planned import requests
 from ullage_agent.planned.declarations import Declarations
 from ullage_agent.planned.declared import Ask, Declared, DeclineError
 from ullage_agent.planned.maintenance import moment

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ullage_agent import backtest, learn
+from ullage_agent.offline import backtest, learn
 from ullage_models.detect.baseline import Baseline
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -73,7 +73,7 @@ def read(text: str, path: Path, *, files: bool = True, scorer: bool = True) -> C
     return config
 
 
-def _config(top: Table, path: Path, files: bool, keyed: bool) -> Config:
+def _config(top: Table, path: Path, files: bool, keyed: bool = True) -> Config:
     agent, broker, scorer = top.table("agent"), top.table("broker"), top.table("scorer")
     baseline, watch, production = top.table("baseline"), top.table("watch"), top.table("production")
     outbox, local, log = top.table("outbox"), top.table("local"), top.table("log")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,10 +22,11 @@ from .sunspec import Model, tags, walk
 from .target import ModbusTarget
 
 _TABLES = ("holding", "input", "coil", "discrete")
-_NO_FUNCTION, _GATEWAY = 1, (10, 11)
+_NO_FUNCTION = 1
+_NOBODY = frozenset({4, 10, 11})
+"""Exceptions by which servers and gateways say that there is no such unit; a unit itself would name what it lacks."""
 _SILENCES = 3
 """So many questions running may stay without an answer before a table is given up."""
-_ALIKE = 3
 _SEARCH, _WATCH = 0.6, 5
 """The part of a unit's requests that the search for ranges may take, and the most readings of what was found."""
 
@@ -84,9 +84,8 @@ async def look(target: ModbusTarget, most: int, pause: float, watch: float, tell
     for unit in target.units:
         device = replace(target.device, name=f"unit-{unit}", unit=unit, share=shared)
         answer = await asker.ask(device, "holding", 0, 1)
-        if not isinstance(answer, str) and answer not in _GATEWAY:
+        if not isinstance(answer, str) and (answer not in _NOBODY or len(target.units) == 1):
             answers[device] = answer
-    answers = _present(answers)
     devices, notes = list(answers), []
     if shared and len(target.units) > 2 and len(devices) == len(target.units) and len(set(answers.values())) == 1:
         notes = [f"it answers whatever unit is asked, in the same way; unit {devices[0].unit} stands for all"]
@@ -97,14 +96,6 @@ async def look(target: ModbusTarget, most: int, pause: float, watch: float, tell
         found.append(await _unit(asker, device, share, watch))
         found[-1].notes = notes + found[-1].notes
     return found
-
-
-def _present(answers: dict[ModbusDevice, Told]) -> dict[ModbusDevice, Told]:
-    """Without those that only say, all with the same exception, that they are not there, while others give values."""
-    refusals = Counter(answer for answer in answers.values() if isinstance(answer, int))
-    usual = {code for code, count in refusals.items() if count >= _ALIKE}
-    some = any(isinstance(answer, bytes) for answer in answers.values())
-    return {unit: answer for unit, answer in answers.items() if not (some and answer in usual)}
 
 
 async def _unit(asker: Asker, device: ModbusDevice, limit: int, watch: float) -> UnitFound:
