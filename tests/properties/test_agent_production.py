@@ -252,3 +252,24 @@ def test_parts_of_a_unit_are_carried_over_not_lost() -> None:
     for step in range(401):
         found += meter.take(Reading(at(step / 4), step * 0.3, True))
     assert sum(i.count or 0 for i in checked(found)) == 120
+
+
+def test_a_line_that_flickers_does_not_fill_the_ledger_and_loses_no_unit() -> None:
+    """A running tag that changes at every reading for ten minutes: bounded records, exact count, honest running."""
+    meter, found = Meter(line(interval=60.0)), []
+    for step in range(6001):
+        found += meter.take(Reading(at(step / 10), count=float(step), running=step % 2 == 0))
+    found += meter.finish()
+    assert len(found) <= 11 * 21 + 1, "a full interval after each twenty cuts"
+    assert all(a.end == b.start for a, b in pairwise(found))
+    assert sum(one.count or 0 for one in found) == 6000
+    assert 270 < sum(one.running for one in found) < 330
+    assert any("too often" in one.note for one in found)
+
+
+def test_a_line_that_flickers_while_the_outbox_is_tight_is_not_cut_at_all() -> None:
+    meter, found = Meter(line(interval=10.0)), []
+    for step in range(1001):
+        found += meter.take(Reading(at(step / 10), count=float(step), running=step % 2 == 0), stretch=4.0)
+    assert len(found) == 2
+    assert found[0].end - found[0].start == timedelta(seconds=40)

@@ -238,3 +238,25 @@ def test_an_open_downtime_outlives_the_agent() -> None:
     assert second.open == opened
     assert second.lost(moment(9), "refused", "nobody listens") == [], "it was told before"
     assert DowntimeMeter("plc", patience=3.0, kept="{}").open is None
+
+
+def test_a_device_that_closes_after_every_read_is_read_no_more_often_for_it(tmp_path: Path) -> None:
+    """The honest rate would be 50 a second; a connection a second is all that such a device gets."""
+
+    async def meddle(client: Client) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 2.5
+
+        async def act(what: str) -> None:
+            since = client.asked[::-1].index("connect")
+            if what.startswith("read") and since > 1:
+                raise FieldError("connection closed by the device")
+
+        client.act = act
+        await so(lambda: loop.time() >= end)
+
+    client, notes, poller = poll(device(tmp_path, more="identify = false"), lambda _c, _n: True, meddle=meddle)
+    assert client.asked.count("connect") <= 5
+    assert len(notes.scans) <= 20
+    assert poller.health.reconnects >= 1
+    assert notes.errors == [], "it is not lost either"

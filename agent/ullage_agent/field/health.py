@@ -15,7 +15,8 @@ _LONGEST_REASON = 500
 class DeviceHealth:
     """Lost only after ``patience`` seconds without an answer; degraded while some of its tags are bad.
 
-    ``scans``, ``rows`` and ``bad_rows`` count since the start, ``losses`` how often the device went away; ``trip`` is
+    ``scans``, ``rows`` and ``bad_rows`` count since the start, ``losses`` how often the device went away,
+    ``reconnects`` how often it closed a connection that could be had back; ``trip`` is
     the time of the last read in seconds, ``missed`` how many scan intervals passed without a read because the one
     before took too long.
     """
@@ -28,7 +29,7 @@ class DeviceHealth:
         self._bad: dict[int | None, int] = {}
         self._held: dict[int, str] = {}
         self._good = self._all = 0
-        self.scans = self.rows = self.bad_rows = self.losses = self.missed = 0
+        self.scans = self.rows = self.bad_rows = self.losses = self.missed = self.reconnects = 0
         self.trip: float | None = None
         self.good_at: datetime | None = None
 

@@ -18,6 +18,8 @@ from .schedule import Schedule
 _BACKOFF = (0.25, 10.0)
 _JITTER = 0.2
 """Up to this part of a wait is left out at random, so that devices lost together do not come back in one burst."""
+_BACK_AGAIN = 1.0
+"""Seconds between two connections to a device that closes them."""
 _LONGEST_READ = 60.0
 """Seconds after which a read that its own timeouts should have ended is given up."""
 _IDENTIFY_AGAIN = (60.0, 3600.0)
@@ -47,7 +49,8 @@ class Poller:
         self.health = DeviceHealth(device, clock())
         self._schedule: Schedule | None = None
         self._gone = asyncio.Event()
-        self._proven = self._fresh = False
+        self._proven = self._fresh = self._lost = False
+        self._back_at = -_BACK_AGAIN
         self._offences = 0 if device.identify else _OFFENCES
         self._asked: float | None = None
         self._told = ""
@@ -64,10 +67,9 @@ class Poller:
                     if self._proven:
                         delay = _BACKOFF[0]
                         if error.cause == "closed":
-                            # Devices close idle connections: only one that cannot be had back at once is a loss.
-                            self._proven = False
+                            await self._again()
                             continue
-                    self._proven = False
+                    self._proven, self._lost = False, True
                     self._away(error)
                 # The early part of a wait is spread, never its bound.
                 await asyncio.sleep(delay * (1 - _JITTER * random.random()))
@@ -76,13 +78,25 @@ class Poller:
             self._client.on_lost = None
             await self._client.close()
 
+    async def _again(self) -> None:
+        """Devices close idle connections: only one that cannot be had back at once is a loss. One that does so after
+        every read is read no more often for it, and connected to no more than once a second."""
+        now = asyncio.get_running_loop().time()
+        wait = self._back_at + _BACK_AGAIN - now
+        if wait > 0:
+            await asyncio.sleep(wait)
+        self._back_at = now + max(0.0, wait)
+        self._proven = False
+        self.health.reconnects += 1
+
     async def _serve(self) -> None:
         self._gone.clear()
         loop = asyncio.get_running_loop()
         if self._schedule is None:
             self._schedule = Schedule(self.device.scans, loop.time())
-        elif not self._proven:
+        elif self._lost:
             self._schedule.resume(loop.time())
+        self._lost = False
         self._fresh = True
         client = self._client
         if isinstance(client, Subscribed) and client.subscribed:

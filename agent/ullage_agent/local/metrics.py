@@ -11,6 +11,7 @@ _DEVICE = (
     ("samples_total", "counter", "Samples read from the device, bad ones included.", "samples"),
     ("bad_samples_total", "counter", "Samples of bad quality.", "bad_samples"),
     ("missed_scans_total", "counter", "Scan intervals without a read because the read before took too long.", "missed"),
+    ("reconnects_total", "counter", "Connections that the device closed and gave back at once.", "reconnects"),
     ("losses_total", "counter", "How often the device went away.", "losses"),
     ("lag_seconds", "gauge", "Age of the last good scan.", "lag"),
     ("round_trip_seconds", "gauge", "Time that the last scan took.", "round_trip"),

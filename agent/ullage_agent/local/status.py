@@ -64,6 +64,7 @@ def _device(agent: Agent, name: str, now: datetime) -> Json:
         "tags": len(poller.device.tags), "lag": None if health.good_at is None else _since(health.good_at, now),
         "round_trip": None if health.trip is None else round(health.trip, 6), "scans": health.scans,
         "samples": health.rows, "bad_samples": health.bad_rows, "missed": health.missed, "losses": health.losses,
+        "reconnects": health.reconnects,
         "down_since": None if down is None else _time(down.start),
     }  # fmt: skip
 

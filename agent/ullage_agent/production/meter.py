@@ -28,6 +28,8 @@ from ullage_protocols.messages import Production
 from .counter import Pace, advance, energy_used
 
 _MOST_NOTES = 6
+_MOST_CUTS = 20
+"""So often an interval is cut because the line stopped or started, before one must run its full length again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Meter:
         self._running: bool | None = None
         self._running_time: datetime | None = None
         self._cut_due = False
+        self._cuts = 0
         self._carry = 0.0
         self._pace = Pace()
         self._moving: bool | None = None
@@ -129,13 +132,17 @@ class Meter:
         moved = self._integrate(reading, seconds, blind)
         if "running" not in config.roles and "count" in config.roles:
             ended += self._movement(moved, time, blind)
-        if not blind and self._flips(reading):
+        if not blind and self._flips(reading) and self._may_cut(stretch):
             ended += self._flip(moved, seconds, time)
         self._last, self._before = time, self._point(time)
-        self._cut_due = (self._note_running(reading, time) and not ended) or self._cut_due
+        changed = self._note_running(reading, time)
+        if changed and not ended and stretch == 1 and self._cuts < _MOST_CUTS:
+            self._cut_due = True
         length = (time - self._open.start).total_seconds()
         if stretch > 1 and config.interval <= length < config.interval * stretch:
             self._note(f"interval lengthened up to {stretch:g} times: the outbox fills up")
+        if length >= config.interval * stretch:
+            self._cuts = 0
         if blind or self._cut_due or length >= config.interval * stretch:
             ended += self._seal(time)
         return ended
@@ -219,9 +226,19 @@ class Meter:
             return False
         changed = self._running is not None and reading.running != self._running
         self._running, self._running_time = reading.running, time
-        if changed and self._config.principal != "running" and reading.count is None:
+        if changed and self._config.principal != "running" and reading.count is None and self._cuts < _MOST_CUTS:
+            self._cuts += 1
             self._cut_due = True
         return changed
+
+    def _may_cut(self, stretch: float) -> bool:
+        """A line that stops and starts without end must not fill the ledger: then its intervals run their length, with
+        what was made and the time that it ran still in them."""
+        if stretch > 1 or self._cuts >= _MOST_CUTS:
+            self._note("running changes too often for an interval each")
+            return False
+        self._cuts += 1
+        return True
 
     def _starts(self, made_after: float) -> bool:
         """Whether the line runs after a split: by its running tag, which still has its old value, or by its counter."""
