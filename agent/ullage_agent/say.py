@@ -43,8 +43,10 @@ def _bounded(value: object) -> object:
 def _shown(value: object) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     text = _cut(" ".join(text.split()))
-    return f'"{text}"' if not text or " " in text else text
+    # Quoted so that no value can end its quotes and pass for another field.
+    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=\\') else text
 
 
 def _cut(text: str) -> str:
+    text = "".join(c if c.isprintable() else "\ufffd" for c in text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -54,6 +54,11 @@ class Ask:
     def from_json(cls, body: wire.Json) -> Self:
         f = Fields(body, "request")
         f.one_of("request", ("maintenance",))
+        for name in ("id", "line", "reason", "by"):
+            if not f.text(name).isprintable():
+                raise WireError(
+                    f"request: {name!r} holds characters that cannot be printed; write it in one plain line"
+                )
         return cls(
             f.text("id", limit=64), f.one_of("phase", ("start", "stop")), f.text("line", limit=120),
             f.text("reason", limit=1000), f.text("by", limit=200), f.optional_time("start"), f.optional_time("end"),

@@ -8,10 +8,14 @@ from ullage_protocols.errors import ProtocolError
 class FieldError(ProtocolError):
     """The connection to a device is gone (or never came up). ``connect()`` may be called again.
 
-    ``cause`` is why in one word, for who must tell a cut cable from a hung controller.
+    ``cause`` is why in one word, for who must tell a cut cable from a hung controller. A device's own words may stand
+    in the message, which goes to terminals, logs and records: nothing unprintable gets into it.
     """
 
     cause = "closed"
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__("".join(c if c.isprintable() else "\ufffd" for c in str(message)))
 
 
 class RefusedError(FieldError):
