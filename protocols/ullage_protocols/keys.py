@@ -14,8 +14,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from .errors import KeyFileError
+from .small_file import read_small
 
 _PREFIX = "ed25519"
+_LONGEST = 16_384
+"""Bytes that a key file may have."""
 _BEGIN, _END = b"-----BEGIN PRIVATE KEY-----", b"-----END PRIVATE KEY-----"
 _PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
 """What stands before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, 7)."""
@@ -58,7 +61,7 @@ class PublicKey:
     @classmethod
     def from_file(cls, path: Path) -> PublicKey:
         try:
-            return cls.from_text(path.read_text("utf-8")[:200])
+            return cls.from_text(read_small(path, _LONGEST).decode("utf-8"))
         except (OSError, UnicodeDecodeError) as exc:
             raise KeyFileError(f"public key {path} cannot be read: {exc}; check the path in the configuration") from exc
         except KeyFileError as exc:
@@ -95,7 +98,7 @@ class SigningKey:
     def from_file(cls, path: Path) -> SigningKey:
         try:
             mode = path.stat().st_mode
-            body = path.read_bytes()
+            body = read_small(path, _LONGEST)
         except OSError as exc:
             raise KeyFileError(f"key {path} cannot be read: {exc}; check the path and its owner") from exc
         if mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -5,6 +5,7 @@ Bounded by count, not by time: what hangs is seen by the suite's own end. Every 
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from ullage_agent.config.read import MAX_TEXT, load, read
 from ullage_agent.config.sample import SAMPLE
 from ullage_agent.errors import ConfigError
+from ullage_protocols.errors import KeyFileError
+from ullage_protocols.keys import PublicKey
 
 FILE = Path("agent.toml")
 FULL = re.sub(r"(?m)^(\s*)# (?=\[|\w+ = )", r"\1", SAMPLE)
@@ -173,3 +176,20 @@ def test_of_thousands_of_unknown_keys_the_first_are_told() -> None:
         read("".join(f"k{n} = 1\n" for n in range(5000)), FILE)
     told = [fault for fault in caught.value.faults if "unknown key" in fault]
     assert (len(told), told[-1]) == (21, "agent.toml:21: and 4980 more unknown keys in [the file]")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "zero", "long", "folder"])
+def test_a_configuration_that_is_no_small_file_is_told_and_never_waited_for(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "zero":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"#" * 1_000_001)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(path)
+    with pytest.raises(KeyFileError):
+        PublicKey.from_file(path)

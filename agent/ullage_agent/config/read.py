@@ -13,6 +13,7 @@ from ullage_protocols.field.modbus.spec import PROTOCOLS, ModbusDevice, ModbusTa
 from ullage_protocols.field.opcua.spec import OpcuaDevice
 from ullage_protocols.keys import PublicKey
 from ullage_protocols.mqtt import BrokerSettings
+from ullage_protocols.small_file import read_small
 
 from ..errors import ConfigError
 from . import LINE_ROLES, ROLES, Address, Config, DeviceConfig, TagConfig, modbus, opcua
@@ -38,7 +39,7 @@ def load(path: Path, *, files: bool = True, scorer: bool = True) -> Config:
     ``files`` False skips other files; ``scorer`` False the scorer's key alone.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_small(path, MAX_TEXT)
         text = raw.decode("utf-8")
     except OSError as exc:
         raise ConfigError(
@@ -47,8 +48,6 @@ def load(path: Path, *, files: bool = True, scorer: bool = True) -> Config:
     except UnicodeDecodeError as exc:
         line = raw[: exc.start].count(b"\n") + 1
         raise ConfigError([f"{path}:{line}: not UTF-8 text; save the file as UTF-8"]) from exc
-    if len(text) > MAX_TEXT:
-        raise ConfigError([f"{path}: longer than {MAX_TEXT} characters; this is not an agent configuration"])
     return read(text, path, files=files, scorer=scorer)
 
 

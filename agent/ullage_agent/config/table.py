@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ullage_protocols.small_file import read_small
+
 from .places import Path as KeyPath
 from .places import Places
 
@@ -16,6 +18,7 @@ _LONGEST = 1000
 """Characters of a fault; a value that a fault quotes may be of any length."""
 _MOST_UNKNOWN = 20
 """Unknown keys of one table that are told one by one."""
+_LONGEST_SECRET = 4096
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -187,7 +190,7 @@ def secret(table: Table, key: str, file: Path | None) -> str:
     if file is None:
         return ""
     try:
-        return file.read_text("utf-8").strip("\r\n")
+        return read_small(file, _LONGEST_SECRET).decode("utf-8").strip("\r\n")
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
         table.fault(key, f"{key} {file} cannot be read ({reason}); check the path")

@@ -151,9 +151,7 @@ class OpcuaClient:
                 part = await self._taken(frames.unpack_part, body)
                 if found == kind:
                     return part
-                if len(self._changes) >= _QUEUED:
-                    raise await self._fault(HostileError(f"more than {_QUEUED} reports at once"))
-                self._changes.append(part)
+                await self._queue(part)
 
     async def _until(self, kind: int, patience: float) -> _Told:
         """The next frame of ``kind``; reports before it are kept, answers to old questions dropped."""
@@ -162,7 +160,12 @@ class OpcuaClient:
             if found == kind:
                 return await self._taken(frames.unpack_json, body)
             if found == frames.CHANGE:
-                self._changes.append(await self._taken(frames.unpack_part, body))
+                await self._queue(await self._taken(frames.unpack_part, body))
+
+    async def _queue(self, part: Part) -> None:
+        if len(self._changes) >= _QUEUED:
+            raise await self._fault(HostileError(f"more than {_QUEUED} reports at once"))
+        self._changes.append(part)
 
     async def _frame(self, patience: float) -> tuple[int, bytes]:
         """The process's next word. It is ended where it has none within ``patience`` seconds."""
