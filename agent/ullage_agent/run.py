@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
 
 from ullage_models.detect.baseline import Baseline
+from ullage_protocols.errors import ProtocolError
 from ullage_protocols.field.base import FieldClient, FieldError, Identity
 from ullage_protocols.field.scan import Scan
 from ullage_protocols.keys import SigningKey
@@ -31,7 +31,7 @@ from .field.downtime import DowntimeMeter
 from .field.integrity import IntegrityEvents
 from .field.inventory import Inventories, broken, reasons
 from .field.poll import Poller
-from .judging.baseline import load_baseline
+from .judging.baseline import LiveLearning, load_baseline
 from .judging.episodes import Episodes
 from .judging.judge import Judge
 from .judging.rows import Rows
@@ -43,7 +43,6 @@ from .say import say
 from .tasks import Tasks
 
 _TICK = 0.5
-_THREADS = 2
 _GOODBYE = 2.0
 """Seconds that connections get to close."""
 _NAMES_SIZE, _NAMES_COUNT = 100_000, 4000
@@ -125,8 +124,6 @@ class Agent:
         A fault that no part can handle ends it with AgentError."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        # What goes to threads waits for the disk, one at a time: more threads would only hold memory.
-        loop.set_default_executor(ThreadPoolExecutor(_THREADS, "disk"))
         for ending in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(ending, stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.start(self.reload()))
@@ -147,6 +144,7 @@ class Agent:
             raise AgentError(f"the agent stopped on a fault of its own: {type(fault).__name__}: {fault}") from fault
 
     async def _end(self) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         self.judge.stop()
         late = await self._tasks.end(_GOODBYE)
         self.sealer.add(self._lines.finish())
@@ -180,14 +178,14 @@ class Agent:
     # -- acquisition: what a Poller tells --
 
     def scan(self, device: DeviceConfig, group: int | None, scan: Scan) -> None:
-        if self.sealer.held:
-            return
         downtime = self.downtimes[device.name]
         if downtime.open is None:
             downtime.saw(scan.seen)
         else:
             self._downtimes(device, downtime.answered(scan.seen))
         self._rows.take(device.name, group, scan)
+        if self.sealer.held:
+            return
         self.sealer.add(self._lines.take(device, group, scan, self.sealer.stretch))
         self.judge.arrived(device.name)
 
@@ -300,11 +298,13 @@ class Agent:
             return
         try:
             fresh = {device.name: self._poller(device) for device in after.started}
-        except AgentError as exc:
+            learning = self.judge.prepare(after.config) if after.watch and baseline is None else None
+        except (AgentError, ProtocolError) as exc:
             say("not-reloaded", why=str(exc))
+            self._note(f"the configuration was not reloaded: {exc}"[:1000])
             return
         await self._end_pollers(after)
-        self._apply(after, baseline, fresh)
+        self._apply(after, baseline, fresh, learning)
 
     async def _end_pollers(self, after: Change) -> None:
         ended = [task for name in after.ended if (task := self._poll_tasks.pop(name, None)) is not None]
@@ -313,30 +313,39 @@ class Agent:
         if ended:
             await asyncio.wait(ended, timeout=_GOODBYE)
 
-    def _apply(self, after: Change, baseline: Baseline | None, fresh: dict[str, Poller]) -> None:
+    def _apply(
+        self, after: Change, baseline: Baseline | None, fresh: dict[str, Poller], learning: LiveLearning | None
+    ) -> None:
+        names = {device.name for device in after.config.devices}
+        for device in self.config.devices:
+            if device.name not in names:
+                reason = "no longer configured"
+                self._downtimes(device, self.downtimes[device.name].end(self.clock.now(), reason))
         self.config = after.config
         self.pollers = {d.name: fresh.get(d.name) or self.pollers[d.name] for d in after.config.devices}
         self.downtimes = {d.name: self.downtimes.get(d.name) or self._downtime(d) for d in after.config.devices}
-        lines = Lines(after.config, self.outbox.kept, self._lines)
-        self.sealer.add(self._lines.finish(lines))
-        self._rows, self._lines = Rows(after.config, self._rows), lines
+        for device in after.config.devices:
+            self.downtimes[device.name].patience = device.patience
+        self._lines = Lines(after.config, self.outbox.kept, self._lines)
+        self.sealer.add(self._lines.ended)
+        self._rows = Rows(after.config, self._rows, anew=frozenset(fresh))
         if after.watch:
-            self._rejudge(baseline)
+            self._rejudge(baseline, learning)
         else:
             health = {name: poller.health for name, poller in self.pollers.items()}
             self.judge.follow(self._rows, health, self.config)
         for name, poller in fresh.items():
             self._poll_tasks[name] = self._tasks.start(poller.run())
-        self.sealer.put(Draft(self._hello("reload", self.judge.baseline, after.told)))
+        self.sealer.put(Draft(self._hello("reload", self.judge.baseline, (*after.told, *self._lines.notes))))
         say("reloaded", changed="; ".join(after.told))
 
-    def _rejudge(self, baseline: Baseline | None) -> None:
+    def _rejudge(self, baseline: Baseline | None, learning: LiveLearning | None) -> None:
         self.judge.stop()
         if self._judging is not None:
             self._tasks.drop(self._judging)
         self._anomalies(self.episodes.end("the watched tags were changed", self.clock.now()))
         self.judge = self._judge()
-        self.judge.begin(baseline)
+        self.judge.begin(baseline, learning)
         self._judging = self._tasks.start(self.judge.run())
 
 

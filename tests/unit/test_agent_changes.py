@@ -116,3 +116,68 @@ def test_a_line_is_measured_from_changes_alone(tmp_path: Path) -> None:
 
 def _messages(sealings: Sequence[tuple[list[object], dict[str, str]]]) -> list[Production]:
     return [one.message for drafts, _ in sealings for one in drafts if isinstance(one.message, Production)]  # type: ignore[attr-defined]
+
+
+SLOW_ENERGY = """
+agent = {id = "gw"}
+broker = {host = "127.0.0.1"}
+scorer = {public_key = "scorer.pub"}
+production = {interval = "20s"}
+[[device]]
+name = "plc"
+protocol = "modbus-tcp"
+host = "127.0.0.1"
+scan = "1s"
+  [[device.tag]]
+  name = "count"
+  address = "holding:REGISTER"
+  role = "count"
+  line = "l"
+  [[device.tag]]
+  name = "energy"
+  address = "holding:2"
+  role = "energy"
+  line = "l"
+  scan = "5s"
+"""
+
+
+def slow_energy(folder: Path, register: int = 0) -> Config:
+    (folder / "scorer.pub").write_text(SigningKey.generate().public.to_text())
+    return read(SLOW_ENERGY.replace("REGISTER", str(register)), folder / "agent.toml")
+
+
+def group(number: int, name: str, value: float, seconds: float) -> Scan:
+    return Scan(Columns((number,), (name,)), np.array([value]), np.zeros(1, np.uint8), at(seconds))
+
+
+def test_energy_that_is_read_more_seldom_than_the_count_is_metered(tmp_path: Path) -> None:
+    settings = slow_energy(tmp_path)
+    device, lines = settings.devices[0], Lines(settings, lambda _: None)
+    found = []
+    for second in range(44):
+        found += _messages(list(lines.take(device, 0, group(0, "count", float(second), second), 1.0)))
+        if second % 5 == 0:
+            found += _messages(list(lines.take(device, 1, group(1, "energy", second / 10, second), 1.0)))
+    found += _messages(list(lines.finish()))
+    assert sum(one.count or 0 for one in found) == 43
+    assert abs(sum(one.energy or 0.0 for one in found) - 4.0) < 1e-9
+
+
+def test_another_register_under_the_same_name_is_another_counter(tmp_path: Path) -> None:
+    kept: dict[str, str] = {}
+    settings = slow_energy(tmp_path)
+    lines = Lines(settings, kept.get)
+    for second in range(41):
+        for _, state in lines.take(settings.devices[0], 0, group(0, "count", float(second), second), 1.0):
+            kept |= state
+    for _, state in lines.finish():
+        kept |= state
+    moved = slow_energy(tmp_path, register=100)
+    later = Lines(moved, kept.get)
+    assert later.notes == ["line l has other tags than before; its intervals start anew"]
+    found = []
+    for second in range(50, 60):
+        found += _messages(list(later.take(moved.devices[0], 0, group(0, "count", 500_000.0 + second, second), 1.0)))
+    found += _messages(list(later.finish()))
+    assert sum(one.count or 0 for one in found) == 9

@@ -153,6 +153,7 @@ def test_a_device_that_falls_over_the_question_is_spared_it(tmp_path: Path) -> N
     client, notes, _ = poll(device(tmp_path), lambda c, n: len(n.scans) > 80 and c.asked.count("connect") > 1, act)
     assert client.asked.count("identify") <= 2
     assert notes.identities == []
+    assert notes.errors == [], "it answers reads, so it is not lost"
 
 
 def test_a_closed_connection_that_can_be_had_back_at_once_is_no_loss(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -449,5 +450,88 @@ def test_a_declared_stop_is_sealed_by_the_running_agent(tmp_path: Path) -> None:
         )  # fmt: skip
         assert told is not None
         assert told["state"] == "sealed"
+
+    asyncio.run(story())
+
+
+def test_a_reload_that_changes_a_lines_settings_counts_nothing_twice(tmp_path: Path) -> None:
+    async def story() -> None:
+        scorer, world = Scorer(), World()
+        config = config_in(tmp_path, scorer)
+        file, text = tmp_path / "agent.toml", CONFIG.format(learn="1h", limit="10MB")
+        async with Running(config, scorer, world) as running:
+            await scorer.until(lambda: len(scorer.said(Production)) >= 2, "production")
+            for interval, scan in (("900ms", "20ms"), ("300ms", "30ms"), ("500ms", "20ms")):
+                file.write_text(
+                    text.replace('interval = "400ms"', f'interval = "{interval}"').replace(
+                        'host = "127.0.0.1"\nscan = "20ms"', f'host = "127.0.0.1"\nscan = "{scan}"', 1
+                    )
+                )
+                await running.agent.reload()
+                done = len(scorer.said(Production))
+                await scorer.until(lambda done=done: len(scorer.said(Production)) >= done + 2, "more")  # type: ignore[misc]
+        check_production(scorer.said(Production), 65_501, world.count)
+
+    asyncio.run(story())
+
+
+def test_a_removed_device_leaves_no_downtime_open(tmp_path: Path) -> None:
+    async def story() -> None:
+        scorer, world = Scorer(), World()
+        config = config_in(tmp_path, scorer)
+        file, text = tmp_path / "agent.toml", CONFIG.format(learn="1h", limit="10MB")
+        async with Running(config, scorer, world) as running:
+            await scorer.until(lambda: bool(scorer.said(Downtime)), "the loss")
+            file.write_text(text[: text.rindex("[[device]]")])
+            await running.agent.reload()
+            await scorer.until(lambda: len(scorer.said(Downtime)) == 2, "its end")
+            assert running.agent.outbox.kept("downtime.gone") == ""
+        opened, closed = scorer.said(Downtime)
+        assert (closed.device, closed.phase, closed.start) == ("gone", "close", opened.start)
+        assert closed.reason.endswith("no longer configured")
+
+    asyncio.run(story())
+
+
+def test_name_lookups_that_hang_keep_nothing_from_being_sealed(tmp_path: Path) -> None:
+    async def story() -> None:
+        scorer, world = Scorer(), World()
+        config = config_in(tmp_path, scorer)
+        release = threading.Event()
+        async with Running(config, scorer, world) as running:
+            loop = asyncio.get_running_loop()
+            stuck = [loop.run_in_executor(None, release.wait, 20) for _ in range(40)]
+            sealed = running.agent.outbox.sequence
+            async with asyncio.timeout(10):
+                while running.agent.outbox.sequence < sealed + 3:  # noqa: ASYNC110 - the outbox tells nobody
+                    await asyncio.sleep(0.02)
+            release.set()
+            await asyncio.gather(*stuck)
+
+    asyncio.run(story())
+
+
+def test_while_records_are_held_it_is_known_what_was_read(tmp_path: Path) -> None:
+    """What is lost during a hold was lost then, and no tag is missing for not having been sealed."""
+
+    async def story() -> None:
+        scorer, world = Scorer(), World()
+        config = config_in(tmp_path, scorer)
+        async with Running(config, scorer, world) as running:
+            agent = running.agent
+            await scorer.until(lambda: world.reads > 5, "reads")
+            agent.sealer.held = "full"
+            began = datetime.now(UTC)
+            reads = world.reads
+            async with asyncio.timeout(10):
+                while world.reads < reads + 10:  # noqa: ASYNC110 - the world tells nobody
+                    await asyncio.sleep(0.02)
+            world.broken = SilentError("device plc: no reply")
+            async with asyncio.timeout(10):
+                while agent.downtimes["plc"].open is None:  # noqa: ASYNC110 - nor do they
+                    await asyncio.sleep(0.02)
+            opened = agent.downtimes["plc"].open
+            assert opened.start > began
+            agent.sealer.held = ""
 
     asyncio.run(story())

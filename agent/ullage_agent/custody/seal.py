@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from ullage_protocols.errors import ProtocolError
 
@@ -29,7 +30,9 @@ class Sealer:
         self._outbox, self._note, self._sealed = outbox, note, sealed
         self._queue: list[Sealing] = []
         self._queued = asyncio.Event()
-        self._busy = False
+        self._busy, self._in_hand = False, 0
+        # Of its own: name lookups that hang in the shared threads must not keep anything from being sealed.
+        self._disk = ThreadPoolExecutor(1, "seal")
         self.held = ""
 
     @property
@@ -60,8 +63,8 @@ class Sealer:
             count = len(self._queue)
             sealing = self._gathered()
             # Shielded: a batch that is being committed is waited for, so that it is never sealed twice.
-            work = asyncio.ensure_future(asyncio.to_thread(self._append, *sealing))
-            self._busy = True
+            work = asyncio.get_running_loop().run_in_executor(self._disk, self._append, *sealing)
+            self._busy, self._in_hand = True, count
             try:
                 await asyncio.shield(work)
             except asyncio.CancelledError:
@@ -92,9 +95,10 @@ class Sealer:
     def finish(self, late: bool) -> None:
         """Seals what is left, at the end; ``late`` when the task did not end in time."""
         try:
-            # A batch that a slow disk still has in hand must not be sealed a second time.
-            if not self._busy or not late:
-                self._append(*self._gathered())
+            if self._busy and late:
+                # A batch that a slow disk still has in hand must not be sealed a second time; what came after it must.
+                del self._queue[: self._in_hand]
+            self._append(*self._gathered())
         except (OutboxFull, ProtocolError) as exc:
             say("not-sealed", why=str(exc))
 

@@ -26,7 +26,7 @@ class DowntimeMeter:
     """One device's downtime. ``kept`` is what ``persist`` gave an earlier run."""
 
     def __init__(self, device: str, patience: float, kept: str | None = None) -> None:
-        self._device, self._patience = device, timedelta(seconds=patience)
+        self._device, self.patience = device, patience
         self._good: datetime | None = None
         self._open: Downtime | None = None
         self._back: datetime | None = None
@@ -52,7 +52,7 @@ class DowntimeMeter:
         if self._open is None:
             return []
         self._back = self._back or at
-        if at - self._back < self._patience:
+        if at - self._back < timedelta(seconds=self.patience):
             return []
         came = f"; it came and went {self._times} times in between" if self._times else ""
         closed = Downtime(
@@ -70,6 +70,15 @@ class DowntimeMeter:
             return []
         self._open = Downtime(self._device, "open", self._good or at, None, cause, reason[:_LONGEST_REASON])
         return [self._open]
+
+    def end(self, at: datetime, reason: str) -> list[Downtime]:
+        """Nobody looks at the device any more: an open interval ends, and says why."""
+        if self._open is None:
+            return []
+        told = f"{self._open.reason}; {reason}"[:_LONGEST_REASON]
+        closed = Downtime(self._device, "close", self._open.start, max(self._open.start, at), self._open.cause, told)
+        self._open = self._back = None
+        return [closed]
 
     def persist(self) -> str:
         return "" if self._open is None else wire.encode(self._open.to_json()).decode()

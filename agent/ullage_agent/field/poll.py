@@ -7,7 +7,7 @@ import contextlib
 import random
 from typing import Protocol
 
-from ullage_protocols.field.base import Clock, FieldClient, FieldError, Identity, SilentError, Subscribed
+from ullage_protocols.field.base import Clock, FieldClient, FieldError, HostileError, Identity, SilentError, Subscribed
 from ullage_protocols.field.scan import Scan
 
 from ..config import DeviceConfig
@@ -20,8 +20,9 @@ _JITTER = 0.2
 """Up to this part of a wait is left out at random, so that devices lost together do not come back in one burst."""
 _BACK_AGAIN = 1.0
 """Seconds between two connections to a device that closes them."""
-_LONGEST_READ = 60.0
-"""Seconds after which a read that its own timeouts should have ended is given up."""
+_LONGEST_READ = 600.0
+"""Seconds after which a read that its own timeouts should have ended is given up; on a crowded serial line many units
+take their turns meanwhile."""
 _IDENTIFY_AGAIN = (60.0, 3600.0)
 """Seconds after which a device is asked again what it is: after a new connection, and on one that stayed."""
 _OFFENCES = 2
@@ -160,7 +161,10 @@ class Poller:
         except (FieldError, TimeoutError) as exc:
             self._offences += 1
             say("identify", device=self.device.name, why=str(exc), again=self._offences < _OFFENCES)
-            raise exc if isinstance(exc, FieldError) else SilentError(f"device {self.device.name}: {exc}") from exc
+            if isinstance(exc, HostileError):
+                raise
+            # It has just answered a read, so this is no loss of it: it is one if a fresh connection cannot be had.
+            raise FieldError(f"device {self.device.name}: asked what it is, it did not answer: {exc}") from exc
         self._offences = 0
         self._taker.identity(self.device, identity)
 

@@ -49,10 +49,15 @@ class Judge:
         self.paused: Callable[[], bool] = lambda: False
         self.judged = 0
 
-    def begin(self, baseline: Baseline | None) -> None:
+    @staticmethod
+    def prepare(config: Config) -> LiveLearning:
+        """The learning of a baseline, ready to begin. AgentError where its file cannot be used."""
+        return LiveLearning(config)
+
+    def begin(self, baseline: Baseline | None, learning: LiveLearning | None = None) -> None:
         """Watches against ``baseline``, or learns one."""
         if baseline is None:
-            self.learning = LiveLearning(self._config)
+            self.learning = learning or self.prepare(self._config)
         else:
             self._take(baseline)
 

@@ -39,8 +39,9 @@ class Rows:
     been without for that long: one missed poll is no finding.
     """
 
-    def __init__(self, config: Config, before: Rows | None = None) -> None:
-        """``before``: the rows of an earlier configuration, whose tags keep what is known of them."""
+    def __init__(self, config: Config, before: Rows | None = None, anew: frozenset[str] = frozenset()) -> None:
+        """``before``: the rows of an earlier configuration, whose tags keep what is known of them, but for those of
+        devices that start ``anew``."""
         tags = [(device, tag) for device in config.devices for tag in device.tags]
         self._index = {tag.name: at for at, (_, tag) in enumerate(tags)}
         self._names = [tag.name for _, tag in tags]
@@ -59,13 +60,13 @@ class Rows:
             self._span[device.name] = slice(start, start + len(device.tags))
             start += len(device.tags)
         if before is not None:
-            self._inherit(before)
+            self._inherit(before, anew)
 
-    def _inherit(self, before: Rows) -> None:
+    def _inherit(self, before: Rows, anew: frozenset[str]) -> None:
         self._first = before._first
         for name, at in self._index.items():
             old = before._index.get(name)
-            if old is not None:
+            if old is not None and before._device[old] == self._device[at] and self._device[at] not in anew:
                 self._value[at], self._bad[at], self._good[at] = before._value[old], before._bad[old], before._good[old]
                 if old in before._why:
                     self._why[at] = before._why[old]

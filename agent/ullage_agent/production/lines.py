@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ullage_protocols.errors import WireError
+from ullage_protocols.field.modbus.spec import ModbusTag
+from ullage_protocols.field.opcua.spec import OpcuaTag
 from ullage_protocols.field.scan import BAD, GOOD, Scan
 from ullage_protocols.messages import Production
 
@@ -28,8 +30,11 @@ class Lines:
     """``kept`` gives what an earlier run kept under a name."""
 
     def __init__(self, config: Config, kept: Callable[[str], str | None], before: Lines | None = None) -> None:
-        """``before``: the lines of an earlier configuration; those whose tags are the same go on without a cut."""
+        """``before``: the lines of an earlier configuration, which is not used any more. Lines that are the same go on
+        without a cut; the intervals of the others end, in ``ended``, and what is measured by the same tags goes on from
+        there."""
         self.notes: list[str] = []
+        self.ended: list[Sealing] = []
         self._meters: dict[str, Meter] = {}
         self._settings: dict[str, LineConfig] = {}
         self._identity: dict[str, str] = {}
@@ -41,23 +46,33 @@ class Lines:
         self._held: dict[str, dict[str, _Found]] = {}
         self._scan = {device.name: min(device.scans, default=device.scan) for device in config.devices}
         tags: dict[str, dict[str, TagConfig]] = {}
+        places: dict[str, str] = {}
         patiences: dict[str, float] = {}
         for device in config.devices:
-            for tag in device.tags:
+            for position, tag in enumerate(device.tags):
                 if tag.role in LINE_ROLES:
+                    places[tag.name] = f"{device.name} {_place(device.spec.tags[position])}"
                     tags.setdefault(tag.line, {})[tag.role] = tag
                     slow = patience(tag.scan or device.scan)
                     patiences[tag.line] = max(patiences.get(tag.line, 0.0), slow)
         for line, by_role in tags.items():
             modulus = by_role["count"].modulus if "count" in by_role else None
-            self._identity[line] = json.dumps([[role, tag.name, tag.modulus] for role, tag in sorted(by_role.items())])
+            # Where it is read counts too: another register under the same name is another counter.
+            self._identity[line] = json.dumps(
+                [[role, tag.name, tag.modulus, places[tag.name]] for role, tag in sorted(by_role.items())]
+            )
             settings = LineConfig(line, frozenset(by_role), config.production, patiences[line], modulus)
             self._settings[line] = settings
             if before is not None and before._settings.get(line) == settings and before._same(self, line):
                 self._meters[line] = before._meters[line]
                 self._held[line] = before._held.get(line, {})
+            elif before is not None and line in before._meters:
+                self.ended += before._end(line)
+                self._meters[line] = self._meter(settings, before._state(line))
             else:
                 self._meters[line] = self._meter(settings, kept(f"meter.{line}"))
+        if before is not None:
+            self.ended += [sealing for line in before._meters.keys() - tags.keys() for sealing in before._end(line)]
 
     def _same(self, other: Lines, line: str) -> bool:
         return self._identity[line] == other._identity[line]
@@ -135,16 +150,27 @@ class Lines:
             if ended := meter.tick(now):
                 yield self._sealing(line, ended)
 
-    def finish(self, keep: Lines | None = None) -> Iterator[Sealing]:
-        """The open intervals end with their last readings; not those that go on in ``keep``."""
-        for line, meter in self._meters.items():
-            goes_on = keep is not None and keep._meters.get(line) is meter
-            if not goes_on and (ended := meter.finish()):
-                yield self._sealing(line, ended)
+    def finish(self) -> Iterator[Sealing]:
+        """The open intervals end with their last readings."""
+        for line in self._meters:
+            yield from self._end(line)
+
+    def _end(self, line: str) -> Iterator[Sealing]:
+        if ended := self._meters[line].finish():
+            yield self._sealing(line, ended)
+
+    def _state(self, line: str) -> str:
+        return json.dumps({"of": self._identity[line], "state": self._meters[line].persist()})
 
     def _sealing(self, line: str, ended: Sequence[Production]) -> Sealing:
-        state = json.dumps({"of": self._identity[line], "state": self._meters[line].persist()})
-        return [Draft(interval, line) for interval in ended], {f"meter.{line}": state}
+        return [Draft(interval, line) for interval in ended], {f"meter.{line}": self._state(line)}
+
+
+def _place(tag: ModbusTag | OpcuaTag) -> str:
+    """Where a tag is read, and as what."""
+    if isinstance(tag, OpcuaTag):
+        return tag.node or tag.path
+    return f"{tag.table}:{tag.address} {tag.type} {tag.order} {tag.bit} {tag.byte} {tag.scale} {tag.offset}"
 
 
 def _found(scan: Scan, row: int) -> _Found:

@@ -118,6 +118,7 @@ class Meter:
         config = self._config
         if getattr(reading, config.principal) is None:
             self._note_running(reading, reading.time)
+            self._meter_energy(reading)
             return []
         if self._open is None or self._last is None:
             self._begin(reading)
@@ -188,13 +189,7 @@ class Meter:
             current.seen += seconds
         if not blind and self._ran(reading):
             current.ran += seconds
-        if reading.energy is not None:
-            if self._energy is not None:
-                used, note = energy_used(self._energy, reading.energy)
-                current.used += used
-                self._note(note)
-                current.metered = True
-            self._energy = reading.energy
+        self._meter_energy(reading)
         if reading.count is None:
             return 0.0
         made: float | None = 0.0
@@ -211,6 +206,17 @@ class Meter:
         current.made += made
         self._pace = Pace(self._pace.peak, self._pace.steady) if blind else self._pace.plus(made, seconds)
         return made
+
+    def _meter_energy(self, reading: Reading) -> None:
+        """Energy may be read at another rate than the count."""
+        if reading.energy is None:
+            return
+        if self._energy is not None and self._open is not None:
+            used, note = energy_used(self._energy, reading.energy)
+            self._open.used += used
+            self._note(note)
+            self._open.metered = True
+        self._energy = reading.energy
 
     def _ran(self, reading: Reading) -> bool:
         if "running" in self._config.roles:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ullage_protocols.field.base import Clock, FieldError, Identity
+from ullage_protocols.field.base import Clock, FieldError, Identity, SilentError
 from ullage_protocols.field.modbus import identity
 from ullage_protocols.field.modbus.blocks import Block, plan
 from ullage_protocols.field.modbus.bus import BusPool
@@ -211,9 +211,11 @@ class ModbusClient:
         level, first = identity.BASIC, 0
         for _ in range(identity.MAX_REPLIES):
             question = identify_question(self._device.unit, level, first)
-            self._mute = True
-            answer = (await self._way.ask((question,), bytearray())).failed[0]
-            self._mute = False
+            try:
+                answer = (await self._way.ask((question,), bytearray())).failed[0]
+            except SilentError:
+                self._mute = True
+                raise
             part = identity.parse(answer) if isinstance(answer, bytes) else None
             if part is None:
                 self._nameless = not objects
