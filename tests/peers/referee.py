@@ -10,14 +10,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asyncua.ua import ObjectIds
 from peers.kit import OTHERS, PORTS, output_of
 
+STANDARD = {str(number) for name, number in vars(ObjectIds).items() if name.endswith("_Encoding_DefaultBinary")}
+"""The node id of every structure that the standard encodes, services among them (from asyncua's table)."""
 LAG = 1.5
 """Seconds that a capture may lag behind the wire."""
 COLUMNS = {
     "mbtcp": ("modbus.func_code", "modbus.mei"),
     "mbrtu": ("modbus.func_code", "modbus.mei"),
-    "opcua": ("opcua.transport.type", "opcua.servicenodeid.numeric"),
+    "opcua": ("opcua.transport.type", "opcua.servicenodeid.numeric", "tcp.stream", "opcua.security.spu"),
 }
 
 
@@ -98,11 +101,12 @@ class Referee:
             command += ["-o", f"{protocol}.tcp.port:{','.join(map(str, ports))}"]
         for column in ("tcp.dstport", "ip.src", *columns):
             command += ["-e", column]
+        secured: set[str] = set()
         for line in output_of(*command, seconds=120).splitlines():
             port, source, *found = line.split("\t")
             if int(port) not in ports:
                 continue
-            asked = _opcua(*found) if protocol == "opcua" else _modbus(*found)
+            asked = _opcua(*found, secured) if protocol == "opcua" else _modbus(*found)
             (heard.others if source == OTHERS else heard.ours).update(asked)
             heard.ports[int(port)] += 0 if source == OTHERS else len(asked)
             if not asked:
@@ -115,7 +119,14 @@ def _modbus(functions: str, mei: str) -> list[str]:
     return [f"43/{next(kinds, '')}" if function == "43" else function for function in functions.split(",") if function]
 
 
-def _opcua(kinds: str, services: str) -> list[str]:
-    """Message and service come in step: one service a message, none where it is encrypted or has none."""
-    known = iter(service for service in services.split(",") if service)
+def _opcua(kinds: str, services: str, stream: str, policy: str, secured: set[str]) -> list[str]:
+    """Message and service come in step: one service a message, none where it is encrypted or has none.
+
+    The dissector takes some encrypted bytes for a node id by chance. On a connection whose policy is not None, and only
+    there, a number that the standard gives to no message at all is such a chance.
+    """
+    if policy and not policy.endswith("#None"):
+        secured.add(stream)
+    found = [service for service in services.split(",") if service]
+    known = iter("encrypted" if stream in secured and service not in STANDARD else service for service in found)
     return [f"{kind} {next(known, 'encrypted')}" if kind == "MSG" else kind for kind in kinds.split(",") if kind]

@@ -10,7 +10,7 @@ from asyncua import ua
 from asyncua.client.client import Client
 from peers.kit import Peers, output_of
 from peers.pki import self_signed
-from peers.referee import Heard, Referee
+from peers.referee import Heard, Referee, _opcua
 
 READS = {"1", "2", "3", "4", "43/14"}
 SERVICES = {
@@ -105,3 +105,12 @@ def test_every_peer_was_asked_something(stopped: Referee, heard: Heard, protocol
 def test_somebody_elses_write_is_heard(stopped: Referee) -> None:
     assert stopped.heard("mbtcp").others["6"] == 1
     assert stopped.heard("opcua").others[WRITE] == 1
+
+
+def test_chance_in_encrypted_bytes_is_no_service_and_a_clear_number_is_always_one() -> None:
+    secured: set[str] = set()
+    assert _opcua("OPN", "446", "7", "http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256", secured) == ["OPN"]
+    assert _opcua("MSG", "49881", "7", "", secured) == ["MSG encrypted"]
+    assert _opcua("MSG", "673", "7", "", secured) == ["MSG 673"], "what the standard knows is believed even there"
+    assert _opcua("OPN", "446", "8", "http://opcfoundation.org/UA/SecurityPolicy#None", secured) == ["OPN"]
+    assert _opcua("MSG", "49881", "8", "", secured) == ["MSG 49881"], "in the clear nothing is chance"
